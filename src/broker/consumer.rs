@@ -1,0 +1,98 @@
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+
+use super::connection::{answer, close, connect, open_channel};
+use super::{BrokerAddress, BrokerError, Delivery, Topology};
+
+/// One connection that consumes: everything that was delivered on it belongs to it and ends with it.
+pub struct Subscription {
+    connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// What a look at the subscription brought.
+pub enum Taken {
+    /// What had arrived, at least one message.
+    Batch(Vec<Delivery>),
+    /// The subscription has ended: connection or channel lost (with the error), or cancelled by the broker because the
+    /// queue was deleted or the like (without one).
+    Ended(Option<BrokerError>),
+}
+
+impl Subscription {
+    /// Connects, ensures the topology and starts to consume.
+    pub async fn open(address: &BrokerAddress, topology: &Topology, prefetch: u16) -> Result<Self, BrokerError> {
+        let connection = connect(address, "consumer").await?;
+        match Self::start(&connection, topology, prefetch).await {
+            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer }),
+            Err(error) => {
+                close(&connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(
+        connection: &Connection,
+        topology: &Topology,
+        prefetch: u16,
+    ) -> Result<(Channel, Consumer), BrokerError> {
+        topology.ensure(connection).await?;
+        let channel = open_channel(connection).await?;
+        // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. Not global:
+        // quorum queues refuse that.
+        answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
+        // no_ack false: acknowledged after the commit. exclusive false: replicas share the queue. One consumer a channel:
+        // an acknowledgement of several covers the whole channel. The broker names the consumer.
+        let options = BasicConsumeOptions { no_ack: false, exclusive: false, ..Default::default() };
+        let consumer = answer(
+            "consume",
+            channel.basic_consume(topology.queue().into(), "".into(), options, FieldTable::default()),
+        )
+        .await?;
+        Ok((channel, consumer))
+    }
+
+    /// Waits for a message, then takes with it whatever else has arrived, at most `most`; never waits for more.
+    ///
+    /// Cancel-safe: a message is taken only with the batch it is returned in.
+    pub async fn take(&mut self, most: usize) -> Taken {
+        let first = match self.consumer.next().await {
+            Some(Ok(delivery)) => Delivery::from_lapin(delivery),
+            Some(Err(error)) => return Taken::Ended(Some(BrokerError::during("consume")(error))),
+            None => return Taken::Ended(None),
+        };
+        let mut batch = vec![first];
+        while batch.len() < most {
+            match self.consumer.next().now_or_never() {
+                Some(Some(Ok(delivery))) => batch.push(Delivery::from_lapin(delivery)),
+                // An end is seen again at the next call; what has arrived is worked on first, and its
+                // acknowledgement will say that the channel is gone.
+                Some(Some(Err(_)) | None) | None => break,
+            }
+        }
+        Taken::Batch(batch)
+    }
+
+    /// Whether the channel still stands, so that an acknowledgement can reach the broker.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.channel.status().connected()
+    }
+
+    /// Ends the subscription: takes nothing more, gives everything unsettled back to the queue, closes.
+    pub async fn end(self) {
+        if self.is_alive() {
+            let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+            answer("cancel the consumer", cancelled).await.ok();
+            // Tag 0 and multiple: all that is outstanding on the channel, the part still in lapin's buffer included. nack,
+            // because from 4.3 on it is not counted towards the delivery limit, as closing would be.
+            let options = BasicNackOptions { multiple: true, requeue: true };
+            answer("give messages back", self.channel.basic_nack(0, options)).await.ok();
+        }
+        close(&self.connection).await;
+    }
+}

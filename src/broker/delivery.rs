@@ -1,0 +1,58 @@
+use lapin::options::BasicAckOptions;
+use lapin::{Acker, BasicProperties};
+
+use super::{BrokerError, headers};
+use crate::message::Envelope;
+
+/// One message in our hands, to be settled exactly once.
+///
+/// Dropped without settling, it goes back to the queue when its channel ends.
+pub struct Delivery {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) properties: BasicProperties,
+    body: Vec<u8>,
+    acker: Acker,
+}
+
+impl Delivery {
+    pub(super) fn from_lapin(delivery: lapin::message::Delivery) -> Self {
+        Self {
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            properties: delivery.properties,
+            body: delivery.data,
+            acker: delivery.acker,
+        }
+    }
+
+    /// The bytes as they came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What the properties say beside the body.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope {
+            timestamp: *self.properties.timestamp(),
+            message_id: self.properties.message_id().as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Which attempt this is; the first is 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        headers::count(self.properties.headers().as_ref(), headers::ATTEMPT)
+            .map_or(1, |failed| failed.saturating_add(1))
+    }
+
+    /// Acknowledges this message and, with `multiple`, every earlier one on its channel that is not settled yet.
+    ///
+    /// `false`: the channel is gone, and the broker will deliver again what it still held for us.
+    pub async fn ack(&self, multiple: bool) -> Result<bool, BrokerError> {
+        let options = BasicAckOptions { multiple };
+        self.acker.ack(options).await.map_err(BrokerError::during("acknowledge"))
+    }
+}

@@ -1,0 +1,130 @@
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+pub(super) const REASON: &str = "lifecycle-reason";
+pub(super) const ERROR: &str = "lifecycle-error";
+pub(super) const ATTEMPT: &str = "lifecycle-attempt";
+pub(super) const REPLAY_COUNT: &str = "lifecycle-replay-count";
+pub(super) const DEAD_LETTERED_AT: &str = "lifecycle-dead-lettered-at";
+pub(super) const EXCHANGE: &str = "lifecycle-exchange";
+pub(super) const ROUTING_KEY: &str = "lifecycle-routing-key";
+
+/// What the broker wrote into the headers. A message published again must not carry it: up to 3.13 the broker would go
+/// on counting in it, and `CC` and `BCC` would send copies.
+const OF_THE_BROKER: [&str; 12] = [
+    "x-death",
+    "x-first-death-exchange",
+    "x-first-death-queue",
+    "x-first-death-reason",
+    "x-last-death-exchange",
+    "x-last-death-queue",
+    "x-last-death-reason",
+    "x-delivery-count",
+    "x-acquired-count",
+    "x-opt-rabbitmq-delivery-time",
+    "CC",
+    "BCC",
+];
+
+/// The headers without the broker's own.
+pub(super) fn without_the_brokers(headers: Option<&FieldTable>) -> FieldTable {
+    let mut kept = FieldTable::default();
+    for (name, value) in headers.into_iter().flat_map(|table| table.inner()) {
+        if !OF_THE_BROKER.contains(&name.as_str()) {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// A text header.
+pub(super) fn text(headers: Option<&FieldTable>, name: &str) -> Option<String> {
+    match headers?.inner().get(name)? {
+        AMQPValue::LongString(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        AMQPValue::ShortString(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// A count; clients send the same integer as different AMQP types. Negative or absurd counts are none.
+pub(super) fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
+    let count = match headers?.inner().get(name)? {
+        AMQPValue::ShortShortInt(n) => i64::from(*n),
+        AMQPValue::ShortShortUInt(n) => i64::from(*n),
+        AMQPValue::ShortInt(n) => i64::from(*n),
+        AMQPValue::ShortUInt(n) => i64::from(*n),
+        AMQPValue::LongInt(n) => i64::from(*n),
+        AMQPValue::LongUInt(n) => i64::from(*n),
+        AMQPValue::LongLongInt(n) => *n,
+        _ => return None,
+    };
+    u32::try_from(count).ok()
+}
+
+/// Sets a text header.
+pub(super) fn set_text(headers: &mut FieldTable, name: &'static str, value: &str) {
+    headers.insert(ShortString::from(name), AMQPValue::LongString(value.into()));
+}
+
+/// Sets a count.
+pub(super) fn set_count(headers: &mut FieldTable, name: &'static str, value: u32) {
+    headers.insert(ShortString::from(name), AMQPValue::LongLongInt(value.into()));
+}
+
+/// The queue and the reason of the broker's last dead-lettering, from `x-death`'s first entry.
+pub(super) fn last_death(headers: Option<&FieldTable>) -> Option<(String, String)> {
+    let AMQPValue::FieldArray(deaths) = headers?.inner().get("x-death")? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
+        return None;
+    };
+    Some((text(Some(death), "queue")?, text(Some(death), "reason")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_every_integer_type() {
+        let values = [
+            AMQPValue::ShortShortInt(3),
+            AMQPValue::ShortShortUInt(3),
+            AMQPValue::ShortInt(3),
+            AMQPValue::ShortUInt(3),
+            AMQPValue::LongInt(3),
+            AMQPValue::LongUInt(3),
+            AMQPValue::LongLongInt(3),
+        ];
+        for value in values {
+            let mut headers = FieldTable::default();
+            headers.insert(ATTEMPT.into(), value);
+            assert_eq!(count(Some(&headers), ATTEMPT), Some(3));
+        }
+    }
+
+    #[test]
+    fn senseless_counts_are_none() {
+        for value in [
+            AMQPValue::LongLongInt(-1),
+            AMQPValue::LongLongInt(i64::MAX),
+            AMQPValue::Boolean(true),
+            AMQPValue::LongString("3".into()),
+        ] {
+            let mut headers = FieldTable::default();
+            headers.insert(ATTEMPT.into(), value);
+            assert_eq!(count(Some(&headers), ATTEMPT), None);
+        }
+    }
+
+    #[test]
+    fn only_the_brokers_headers_are_dropped() {
+        let mut headers = FieldTable::default();
+        for name in OF_THE_BROKER.iter().chain(&["traceparent", REPLAY_COUNT]) {
+            headers.insert((*name).into(), AMQPValue::Boolean(true));
+        }
+        let kept = without_the_brokers(Some(&headers));
+        let names: Vec<_> = kept.inner().keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, [REPLAY_COUNT, "traceparent"]);
+    }
+}

@@ -1,0 +1,29 @@
+//! RabbitMQ, the only room that names lapin: connections, topology, consumer, publisher, dead letters.
+//!
+//! lapin's automatic recovery is off. A connection is an epoch: when anything about it ends, everything that hangs on it
+//! (channel, deliveries, their acknowledgements) is dropped, the broker delivers again what was not acknowledged, and the
+//! supervisor in `pipeline` begins the next epoch. Consuming and publishing have a connection each, because RabbitMQ
+//! blocks a connection that publishes during a memory or disk alarm, and lapin then writes nothing on it any more, not
+//! even acknowledgements.
+
+mod address;
+mod connection;
+mod consumer;
+mod delivery;
+mod error;
+mod headers;
+mod letter;
+mod outgoing;
+mod publisher;
+mod queues;
+mod topology;
+
+pub use address::BrokerAddress;
+pub use consumer::{Subscription, Taken};
+pub use delivery::Delivery;
+pub use error::BrokerError;
+pub use letter::{dead_letter, wait_for_retry};
+pub use outgoing::Outgoing;
+pub use publisher::{PublishError, Publisher};
+pub use queues::{DeadLetter, QueueDepths, QueueWatch, peek_dead_letters};
+pub use topology::Topology;

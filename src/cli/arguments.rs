@@ -1,0 +1,85 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
+
+use super::{Cli, output};
+use crate::config::values_from_files;
+
+/// Parses arguments, environment and `_FILE` variables. What cannot be used ends with exit code 2 and names the variable.
+pub(super) fn parse() -> Result<Cli, ExitCode> {
+    let command = Cli::command();
+    let values = match values_from_files(variables(&command), |name| env::var_os(name)) {
+        Ok(values) => values,
+        Err(error) => {
+            output::error(&error.into());
+            return Err(ExitCode::from(2));
+        }
+    };
+    let command = with_values(command, &values);
+    warn_of_unknown_variables(&command);
+    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        output::clap_error(&error);
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => {
+                if let Some(variable) = named_in(&command, &error.to_string()) {
+                    output::note(&format!("the value is that of the flag or of the environment variable {variable} (or the file that {variable}_FILE names)"));
+                }
+                ExitCode::from(2)
+            }
+        }
+    })
+}
+
+fn variables(command: &Command) -> Vec<String> {
+    let mut names: Vec<_> = all_arguments(command).filter_map(variable_of).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn all_arguments(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {
+    Box::new(command.get_arguments().chain(command.get_subcommands().flat_map(all_arguments)))
+}
+
+fn variable_of(argument: &Arg) -> Option<String> {
+    Some(argument.get_env()?.to_string_lossy().into_owned())
+}
+
+/// A value from a file is a default: a flag wins over it.
+fn with_values(command: Command, values: &BTreeMap<String, String>) -> Command {
+    command
+        .mut_args(|argument| match variable_of(&argument).and_then(|name| values.get(&name)) {
+            Some(value) => argument.default_value(value.clone()),
+            None => argument,
+        })
+        .mut_subcommands(|subcommand| with_values(subcommand, values))
+}
+
+/// The variable of the argument that the error is about.
+fn named_in(command: &Command, error: &str) -> Option<String> {
+    all_arguments(command)
+        .filter(|argument| {
+            argument
+                .get_long()
+                .is_some_and(|long| error.contains(&format!("'--{long} ")) || error.contains(&format!("'--{long}'")))
+        })
+        .find_map(variable_of)
+}
+
+/// A misspelt variable would be passed over without a word. Not an error: Kubernetes sets variables of its own for a service
+/// that happens to be called `lifecycle`.
+fn warn_of_unknown_variables(command: &Command) {
+    let known = variables(command);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        let base = name.strip_suffix("_FILE").unwrap_or(&name);
+        if name.starts_with("LIFECYCLE_") && !known.iter().any(|known| known == base) {
+            output::note(&format!("the environment variable {name} is not known to this program and has no effect"));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{OutputOptions, Rows};
+use crate::config::DatabaseOptions;
+use crate::storage::{Database, Migrated};
+
+/// Applies the migrations; safe to run twice, by several replicas at once, and beside a snapshots table that is already there
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    applied: Vec<Migrated>,
+}
+
+impl Options {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        // Two: one may build an index for minutes while the other keeps the lease.
+        let database = Database::new(self.database.database_url.as_ref(), 2)?;
+        let answer = Answer { applied: database.migrate().await? };
+        database.close().await;
+        self.output.print(&answer, |answer| {
+            let rows = Rows::new(["version", "migration"]);
+            let rows = answer
+                .applied
+                .iter()
+                .fold(rows, |rows, migrated| rows.row([migrated.version.to_string(), migrated.description.clone()]));
+            rows.remark(match answer.applied.len() {
+                0 => "the database is up to date".to_owned(),
+                1 => "1 migration applied".to_owned(),
+                more => format!("{more} migrations applied"),
+            })
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,131 @@
+//! The only place that prints: answers to stdout, everything else to stderr.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutputOptions {
+    /// Form of the answer on stdout [default: table on a terminal, json elsewhere]
+    #[arg(long, value_enum, value_name = "FORM")]
+    output: Option<Form>,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Asks before it deletes or moves.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ConfirmOptions {
+    /// Do it; without this, only show what would be done
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+/// Rows of text under a heading.
+pub(super) struct Rows {
+    heading: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+    /// A sentence under the table.
+    remark: Option<String>,
+}
+
+impl Rows {
+    pub(super) fn new<const N: usize>(heading: [&'static str; N]) -> Self {
+        Self { heading: heading.to_vec(), rows: Vec::new(), remark: None }
+    }
+
+    pub(super) fn row<const N: usize>(mut self, row: [String; N]) -> Self {
+        self.rows.push(row.to_vec());
+        self
+    }
+
+    pub(super) fn remark(mut self, remark: impl Into<String>) -> Self {
+        self.remark = Some(remark.into());
+        self
+    }
+}
+
+impl OutputOptions {
+    /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
+    pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
+        let form = self.output.unwrap_or(if io::stdout().is_terminal() { Form::Table } else { Form::Json });
+        let text = match form {
+            Form::Json => format!("{}\n", serde_json::to_string_pretty(answer)?),
+            Form::Table => table(rows(answer)),
+        };
+        write_stdout(text.as_bytes())
+    }
+}
+
+fn table(rows: Rows) -> String {
+    let mut text = String::new();
+    if !rows.rows.is_empty() {
+        let mut table = Table::new();
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(rows.heading);
+        for row in rows.rows {
+            table.add_row(row);
+        }
+        text = format!("{table}\n");
+    }
+    if let Some(remark) = rows.remark {
+        text.push_str(&remark);
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes bytes to stdout.
+pub(super) fn write_stdout(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Says why the command failed.
+pub(super) fn error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// Says something beside the answer.
+pub(super) fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
+/// Prints what clap has to say: help to stdout, errors to stderr.
+pub(super) fn clap_error(error: &clap::Error) {
+    error.print().ok();
+}
+
+/// A progress bar on a terminal, nothing elsewhere. Without a length it counts.
+pub(super) fn progress(length: Option<u64>, unit: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(length, target);
+    let template = if length.is_some() {
+        format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left")
+    } else {
+        format!("{{spinner}} {{pos}} {unit}, {{per_sec}}")
+    };
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

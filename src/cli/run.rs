@@ -1,0 +1,89 @@
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::broker::{BrokerAddress, QueueWatch, Topology};
+use crate::clock::Clock;
+use crate::config::{BrokerOptions, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions};
+use crate::http::Server;
+use crate::lifecycle::{Ending, Lifecycle};
+use crate::pipeline::{Pipeline, PipelineOptions};
+use crate::probe::Probe;
+use crate::retention::{CapEviction, Schedule, TtlSweep};
+use crate::storage::Database;
+use crate::telemetry::{Health, Metrics};
+
+/// The worker: consumes status messages, sweeps expired snapshots, evicts over the cap, serves HTTP
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten, next_help_heading = "PostgreSQL")]
+    database: DatabaseOptions,
+    #[command(flatten, next_help_heading = "RabbitMQ")]
+    broker: BrokerOptions,
+    #[command(flatten, next_help_heading = "Messages")]
+    messages: MessageOptions,
+    #[command(flatten, next_help_heading = "Passes")]
+    passes: PassOptions,
+    #[command(flatten, next_help_heading = "Process")]
+    http: HttpOptions,
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+/// A batch, two passes and a probe at once.
+const CONNECTIONS: u32 = 4;
+
+impl Options {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = Database::new(self.database.database_url.as_ref(), CONNECTIONS)?;
+        let address = BrokerAddress::parse(self.broker.amqp_url.as_ref())?;
+        let topology = Topology::new(self.broker.exchange, self.broker.queue, self.messages.topology);
+        let metrics = Metrics::new();
+        let health = Health::new(metrics.clone());
+        let server =
+            Server::bind(self.http.http_addr, health.clone(), metrics.clone(), self.process.environment).await?;
+        let http_addr = server.local_address().context("could not read the HTTP server's address")?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %http_addr, broker = address.host(), queue = topology.queue(), "starting");
+
+        let lifecycle = Lifecycle::new(self.process.shutdown_timeout);
+        lifecycle.spawn_service("http", server.run());
+        let options = PipelineOptions {
+            address: address.clone(),
+            topology: topology.clone(),
+            prefetch: self.messages.prefetch,
+            max_message_bytes: self.messages.max_message_bytes,
+            max_attempts: self.messages.max_attempts,
+        };
+        let pipeline = Pipeline::new(options, database.clone(), Clock::system(), health.clone(), metrics.clone());
+        lifecycle.spawn("pipeline", pipeline.run(lifecycle.stop()));
+        let sweep = Schedule {
+            pass: TtlSweep,
+            interval: self.passes.sweep_interval,
+            rate: self.passes.rate.per_second(),
+            database: database.clone(),
+            metrics: metrics.clone(),
+        };
+        lifecycle.spawn("ttl sweep", sweep.run(lifecycle.stop()));
+        let eviction = Schedule {
+            pass: CapEviction { cap: self.passes.cap.max_snapshots_per_team, team: None },
+            interval: self.passes.evict_interval,
+            rate: self.passes.rate.per_second(),
+            database: database.clone(),
+            metrics: metrics.clone(),
+        };
+        lifecycle.spawn("cap eviction", eviction.run(lifecycle.stop()));
+        let probe = Probe { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
+        lifecycle.spawn("probe", probe.run(lifecycle.stop()));
+
+        let ending = lifecycle.run_until_stopped().await;
+        database.close().await;
+        match ending {
+            Ending::Asked => {
+                tracing::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            Ending::TaskDied => Ok(ExitCode::FAILURE),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+use clap::{Args, ValueEnum};
+
+/// How logs are written. They go to stderr; `RUST_LOG` sets the levels.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LogOptions {
+    /// Form of the logs on stderr [default: text on a terminal, json elsewhere]
+    #[arg(long, env = "LIFECYCLE_LOG_FORMAT", value_enum, global = true, help_heading = "Logging")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}

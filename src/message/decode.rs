@@ -1,0 +1,206 @@
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::{EventStatus, Reason, Reject, StatusMessage, UnknownStatus};
+
+/// What the AMQP properties say beside the body. The body wins where both speak.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The property `timestamp`: whole seconds since 1970.
+    pub timestamp: Option<u64>,
+    /// The property `message_id`. Other frameworks put what they like there, so what is not a UUID is passed over.
+    pub message_id: Option<String>,
+}
+
+/// Reads a status message.
+///
+/// Fails with [`Reason::InvalidJson`] where the bytes are not JSON, [`Reason::UnknownStatus`] where everything else is
+/// in order but the status, and [`Reason::InvalidMessage`] otherwise. Unknown fields are ignored, whatever they hold.
+/// Allocates in proportion to the body and never panics.
+pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject> {
+    let raw = parse(body)?;
+
+    let event_id = uuid("event_id", raw.event_id.as_deref())?
+        .ok_or_else(|| invalid("event_id is missing; it names the event whose status changed"))?;
+    let team_id = uuid("team_id", raw.team_id.as_deref())?;
+    let message_id = uuid("message_id", raw.message_id.as_deref())?.or_else(|| {
+        let property = envelope.message_id.as_deref()?;
+        Uuid::try_parse(property).ok()
+    });
+    let occurred_at = occurred_at(raw.occurred_at.as_deref(), envelope.timestamp)?;
+    let status = raw
+        .status
+        .ok_or_else(|| invalid("status is missing"))?
+        .parse::<EventStatus>()
+        .map_err(|error: UnknownStatus| Reject::new(Reason::UnknownStatus, error))?;
+
+    Ok(StatusMessage {
+        message_id,
+        event_id,
+        team_id,
+        status,
+        step: raw.step.and_then(|step| step.get().parse().ok()),
+        occurred_at,
+    })
+}
+
+/// The body's fields before they are understood. Borrowed where the JSON has no escapes.
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(borrow, default)]
+    message_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    event_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    team_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    status: Option<Cow<'a, str>>,
+    /// Ignored, so it may be anything; kept raw, which costs nothing.
+    #[serde(borrow, default)]
+    step: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    occurred_at: Option<Cow<'a, str>>,
+}
+
+fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
+    let reject = |error: serde_json::Error| {
+        let reason = match error.classify() {
+            Category::Data => Reason::InvalidMessage,
+            Category::Io | Category::Syntax | Category::Eof => Reason::InvalidJson,
+        };
+        Reject::new(reason, error)
+    };
+    // serde reads an array into a struct by position; a message is an object and nothing else.
+    if body.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(reject)?;
+        return Err(invalid("the message is an array, not an object"));
+    }
+    serde_json::from_slice(body).map_err(reject)
+}
+
+fn uuid(field: &str, text: Option<&str>) -> Result<Option<Uuid>, Reject> {
+    text.map(|text| Uuid::try_parse(text).map_err(|_| invalid(format!("{field} is not a UUID")))).transpose()
+}
+
+fn occurred_at(text: Option<&str>, timestamp: Option<u64>) -> Result<OffsetDateTime, Reject> {
+    if let Some(text) = text {
+        return OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| invalid("occurred_at is not RFC 3339 with an offset, such as 2026-01-05T12:00:00Z"));
+    }
+    let seconds = timestamp.ok_or_else(|| invalid("occurred_at is missing, and so is the AMQP property timestamp"))?;
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .ok_or_else(|| invalid("the AMQP property timestamp is not a time in seconds since 1970"))
+}
+
+fn invalid(error: impl std::fmt::Display) -> Reject {
+    Reject::new(Reason::InvalidMessage, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const EVENT: &str = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d";
+
+    fn reason(body: &str) -> Reason {
+        decode(body.as_bytes(), &Envelope::default()).unwrap_err().reason
+    }
+
+    fn body(rest: &str) -> String {
+        format!(r#"{{"event_id":"{EVENT}","status":"confirmed","occurred_at":"2026-01-05T12:00:00Z"{rest}}}"#)
+    }
+
+    #[test]
+    fn smallest_message_is_read() {
+        let message = decode(body("").as_bytes(), &Envelope::default()).unwrap();
+        assert_eq!(message.event_id.to_string(), EVENT);
+        assert_eq!(message.status, EventStatus::Confirmed);
+        assert_eq!(message.occurred_at, datetime!(2026-01-05 12:00 UTC));
+        assert_eq!((message.team_id, message.message_id, message.step), (None, None, None));
+    }
+
+    #[test]
+    fn unknown_fields_and_any_step_are_ignored() {
+        for rest in [
+            r#","step":7"#,
+            r#","step":"seven""#,
+            r#","step":{"a":[1,2]}"#,
+            r#","step":1e400"#,
+            r#","venue":{"deep":[[[]]]},"n":null"#,
+        ] {
+            assert!(decode(body(rest).as_bytes(), &Envelope::default()).is_ok(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn null_is_absence_for_the_optional_and_missing_for_the_required() {
+        assert!(decode(body(r#","team_id":null,"message_id":null"#).as_bytes(), &Envelope::default()).is_ok());
+        assert_eq!(
+            reason(r#"{"event_id":null,"status":"confirmed","occurred_at":"2026-01-05T12:00:00Z"}"#),
+            Reason::InvalidMessage
+        );
+    }
+
+    #[test]
+    fn time_in_the_body_wins_over_the_property() {
+        let envelope = Envelope { timestamp: Some(0), message_id: None };
+        let message = decode(body("").as_bytes(), &envelope).unwrap();
+        assert_eq!(message.occurred_at, datetime!(2026-01-05 12:00 UTC));
+    }
+
+    #[test]
+    fn time_may_come_from_the_property() {
+        let bare = format!(r#"{{"event_id":"{EVENT}","status":"confirmed"}}"#);
+        let envelope = Envelope { timestamp: Some(1_767_614_400), message_id: None };
+        let message = decode(bare.as_bytes(), &envelope).unwrap();
+        assert_eq!(message.occurred_at, datetime!(2026-01-05 12:00 UTC));
+        // Milliseconds, the usual mistake, are a year beyond 9999 and must not be taken for one.
+        let envelope = Envelope { timestamp: Some(1_767_614_400_000), message_id: None };
+        assert_eq!(decode(bare.as_bytes(), &envelope).unwrap_err().reason, Reason::InvalidMessage);
+    }
+
+    #[test]
+    fn message_id_may_come_from_the_property_and_is_passed_over_where_it_is_no_uuid() {
+        let envelope = Envelope { timestamp: None, message_id: Some(EVENT.into()) };
+        assert_eq!(decode(body("").as_bytes(), &envelope).unwrap().message_id.unwrap().to_string(), EVENT);
+        let envelope = Envelope { timestamp: None, message_id: Some("celery-17".into()) };
+        assert_eq!(decode(body("").as_bytes(), &envelope).unwrap().message_id, None);
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        assert_eq!(reason(""), Reason::InvalidJson);
+        assert_eq!(reason("confirmed"), Reason::InvalidJson);
+        assert_eq!(reason(&body("")[..40]), Reason::InvalidJson);
+        assert_eq!(reason(&format!("{} x", body(""))), Reason::InvalidJson);
+        assert_eq!(reason(&"[".repeat(100_000)), Reason::InvalidJson);
+        assert_eq!(reason("[]"), Reason::InvalidMessage);
+        assert_eq!(
+            reason(&format!(r#"[null,"{EVENT}",null,"confirmed",7,"2026-01-05T12:00:00Z"]"#)),
+            Reason::InvalidMessage
+        );
+        assert_eq!(reason("7"), Reason::InvalidMessage);
+        assert_eq!(reason("{}"), Reason::InvalidMessage);
+        assert_eq!(reason(&body("").replace("2026-01-05T12:00:00Z", "2026-01-05T12:00:00")), Reason::InvalidMessage);
+        assert_eq!(reason(&body("").replace("2026-01-05T12:00:00Z", "2026-02-30T12:00:00Z")), Reason::InvalidMessage);
+        assert_eq!(reason(&body("").replace(EVENT, "9b1d")), Reason::InvalidMessage);
+        assert_eq!(reason(&body(r#","team_id":7"#)), Reason::InvalidMessage);
+        assert_eq!(reason(&body(r#","status":"lead""#)), Reason::InvalidMessage); // a second status: which one?
+        assert_eq!(reason(&body("").replace("confirmed", "done")), Reason::UnknownStatus);
+    }
+
+    #[test]
+    fn error_is_one_line() {
+        let reject = decode(b"{\"event_id\":\n\n7}", &Envelope::default()).unwrap_err();
+        assert!(!reject.error.contains('\n'), "{}", reject.error);
+    }
+}

@@ -1,0 +1,91 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The status an event has reached. Capitalised inside the backend, lowercase in its database and here;
+/// reading ignores the letter case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventStatus {
+    /// A first enquiry.
+    Lead,
+    /// A date is held.
+    Option,
+    /// Step 7: booked. Ends the event's info pages.
+    Confirmed,
+    /// Called off. Ends the event's info pages.
+    Cancelled,
+    /// The rooms are blocked.
+    Blocked,
+}
+
+impl EventStatus {
+    /// Every status, in the order of the interface's table.
+    pub const ALL: [Self; 5] = [Self::Lead, Self::Option, Self::Confirmed, Self::Cancelled, Self::Blocked];
+
+    /// The lowercase name, as in the message and the routing key.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lead => "lead",
+            Self::Option => "option",
+            Self::Confirmed => "confirmed",
+            Self::Cancelled => "cancelled",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// Whether the status is terminal for the event's snapshots: `confirmed` and `cancelled` are.
+    #[must_use]
+    pub const fn ends_event(self) -> bool {
+        match self {
+            Self::Confirmed | Self::Cancelled => true,
+            Self::Lead | Self::Option | Self::Blocked => false,
+        }
+    }
+}
+
+impl fmt::Display for EventStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for EventStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text)).ok_or(UnknownStatus)
+    }
+}
+
+/// The text names none of the five statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("status is not one of lead, option, confirmed, cancelled, blocked")]
+pub struct UnknownStatus;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_letter_case_is_read() {
+        for text in ["confirmed", "Confirmed", "CONFIRMED", "cOnFiRmEd"] {
+            assert_eq!(text.parse(), Ok(EventStatus::Confirmed));
+        }
+    }
+
+    #[test]
+    fn neither_spaces_nor_other_words_are_read() {
+        for text in ["", " confirmed", "confirmed ", "done", "canceled"] {
+            assert_eq!(text.parse::<EventStatus>(), Err(UnknownStatus));
+        }
+    }
+
+    #[test]
+    fn only_confirmed_and_cancelled_end_an_event() {
+        let ending: Vec<_> = EventStatus::ALL.into_iter().filter(|s| s.ends_event()).collect();
+        assert_eq!(ending, [EventStatus::Confirmed, EventStatus::Cancelled]);
+    }
+}

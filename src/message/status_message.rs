@@ -1,0 +1,101 @@
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Envelope, EventStatus, decode};
+
+/// One status change of an event, as published to `event.status`.
+///
+/// ```
+/// use snapshot_lifecycle::{EventStatus, StatusMessage};
+/// use time::macros::datetime;
+/// use uuid::Uuid;
+///
+/// let message = StatusMessage::new(Uuid::new_v4(), EventStatus::Confirmed, datetime!(2026-01-05 12:00 UTC))
+///     .with_team_id(Uuid::new_v4())
+///     .with_step(7);
+/// assert_eq!(message.routing_key(), "event.status.confirmed");
+/// let again = StatusMessage::from_json(&message.to_json())?;
+/// assert_eq!(again, message);
+/// # Ok::<(), snapshot_lifecycle::InvalidStatusMessage>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusMessage {
+    /// For tracing and for finding the message again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+    /// The event whose status changed.
+    pub event_id: Uuid,
+    /// Limits the delete to this team's snapshots, where present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<Uuid>,
+    /// The status reached.
+    pub status: EventStatus,
+    /// The workflow step; ignored by the worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// When the status was reached. Snapshots made later are never deleted on behalf of this message.
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+impl StatusMessage {
+    /// A message without team, step and id.
+    #[must_use]
+    pub const fn new(event_id: Uuid, status: EventStatus, occurred_at: OffsetDateTime) -> Self {
+        Self { message_id: None, event_id, team_id: None, status, step: None, occurred_at }
+    }
+
+    /// Limits the delete to one team.
+    #[must_use]
+    pub const fn with_team_id(mut self, team_id: Uuid) -> Self {
+        self.team_id = Some(team_id);
+        self
+    }
+
+    /// Gives the message an identity for tracing.
+    #[must_use]
+    pub const fn with_message_id(mut self, message_id: Uuid) -> Self {
+        self.message_id = Some(message_id);
+        self
+    }
+
+    /// Names the workflow step.
+    #[must_use]
+    pub const fn with_step(mut self, step: i64) -> Self {
+        self.step = Some(step);
+        self
+    }
+
+    /// Reads and validates a body by the same rules as the worker.
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidStatusMessage> {
+        decode(body, &Envelope::default())
+            .map_err(|reject| InvalidStatusMessage { reason: reject.reason.as_str(), error: reject.error })
+    }
+
+    /// The body: one line of JSON.
+    ///
+    /// # Panics
+    /// Never: the fields serialise without a fallible step, and [`OffsetDateTime`] years outside 0 to 9999 cannot be
+    /// built without the `large-dates` feature, which this crate leaves off.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a status message always serialises")
+    }
+
+    /// `event.status.<status>`.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        format!("event.status.{}", self.status)
+    }
+}
+
+/// A body that the worker would dead-letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {error}")]
+pub struct InvalidStatusMessage {
+    /// The reason it would be dead-lettered with.
+    pub reason: &'static str,
+    /// What is wrong with it.
+    pub error: String,
+}

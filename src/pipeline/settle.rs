@@ -1,0 +1,86 @@
+//! From what became of a delivery to its one fate.
+
+use super::apply::Applied;
+use super::intake::Request;
+use crate::message::{Reason, Reject};
+use crate::policy::{NextStep, after_failure};
+
+/// The one thing that happens to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Acknowledged: applied, its rows are deleted and committed.
+    Applied {
+        /// How many.
+        rows: u64,
+    },
+    /// Acknowledged: there was nothing to do.
+    Ignored,
+    /// Into a wait queue, then acknowledged.
+    Retry {
+        /// Which pause, an index into [`crate::policy::DELAYS`].
+        delay: usize,
+        /// What failed.
+        error: String,
+    },
+    /// Into the dead-letter queue, then acknowledged.
+    DeadLetter(Reject),
+    /// Stays in hand and is tried again.
+    Hold,
+}
+
+/// The fate of a delivery on its attempt number `attempt` (the first is 1). `applied` is what became of its event end;
+/// requests without one ignore it.
+pub(super) fn fate(request: &Request, applied: Option<&Applied>, attempt: u32, max_attempts: u32) -> Fate {
+    match (request, applied) {
+        (Request::Reject(reject), _) => Fate::DeadLetter(reject.clone()),
+        (Request::Ignore { .. }, _) => Fate::Ignored,
+        (Request::End(_), None | Some(Applied::Held)) => Fate::Hold,
+        (Request::End(_), Some(Applied::Done(rows))) => Fate::Applied { rows: *rows },
+        (Request::End(_), Some(Applied::TeamMismatch)) => Fate::DeadLetter(Reject::new(
+            Reason::TeamMismatch,
+            "the event has snapshots, but of another team than the message's team_id",
+        )),
+        (Request::End(_), Some(Applied::Failed(error))) => match after_failure(attempt, max_attempts) {
+            NextStep::Wait(delay) => Fate::Retry { delay, error: error.clone() },
+            NextStep::GiveUp => Fate::DeadLetter(Reject::new(
+                Reason::AttemptsExhausted,
+                format!("failed {attempt} times, at last: {error}"),
+            )),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::EventEnd;
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    fn end() -> Request {
+        Request::End(EventEnd { event_id: Uuid::nil(), team_id: None, occurred_at: datetime!(2026-01-05 12:00 UTC) })
+    }
+
+    #[test]
+    fn rejects_are_dead_lettered_whatever_the_database_does() {
+        let reject = Reject::new(Reason::InvalidJson, "no");
+        assert_eq!(fate(&Request::Reject(reject.clone()), Some(&Applied::Held), 1, 5), Fate::DeadLetter(reject));
+    }
+
+    #[test]
+    fn what_is_not_applied_is_held() {
+        assert_eq!(fate(&end(), None, 1, 5), Fate::Hold);
+        assert_eq!(fate(&end(), Some(&Applied::Held), 99, 5), Fate::Hold);
+    }
+
+    #[test]
+    fn failures_wait_and_the_last_is_dead_lettered_with_its_text() {
+        let failed = Applied::Failed("could not delete: no".to_owned());
+        assert!(matches!(fate(&end(), Some(&failed), 4, 5), Fate::Retry { delay: 3, .. }));
+        let Fate::DeadLetter(reject) = fate(&end(), Some(&failed), 5, 5) else {
+            panic!("the fifth of five attempts is the last");
+        };
+        assert_eq!(reject.reason, Reason::AttemptsExhausted);
+        assert!(reject.error.contains("could not delete: no"));
+    }
+}

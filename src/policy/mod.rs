@@ -1,0 +1,11 @@
+//! What to do about it: pure decisions on messages, retention and retries. No clock, no server.
+
+mod decide;
+mod retention;
+mod retry;
+mod rule;
+
+pub use decide::{Decision, EventEnd, decide, merge};
+pub use retention::{RetentionPolicy, TypeRetention};
+pub use retry::{DELAYS, NextStep, after_failure};
+pub use rule::Rule;

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+/// TTL and fate at the event's end of one snapshot type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeRetention {
+    /// The type's name.
+    pub snapshot_type: String,
+    /// How long a snapshot lives that was inserted without `expires_at`.
+    pub ttl: Duration,
+    /// Whether it outlives its event.
+    pub keep_after_event: bool,
+}
+
+/// Which types outlive their event: a default, and the types that differ from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionPolicy {
+    keep_by_default: bool,
+    exceptions: Vec<String>,
+}
+
+impl RetentionPolicy {
+    /// Builds the policy from the default's fate and each listed type's.
+    pub fn new(keep_by_default: bool, types: impl IntoIterator<Item = (String, bool)>) -> Self {
+        let exceptions = types
+            .into_iter()
+            .filter(|(_, keep)| *keep != keep_by_default)
+            .map(|(snapshot_type, _)| snapshot_type)
+            .collect();
+        Self { keep_by_default, exceptions }
+    }
+
+    /// Whether types that are not listed outlive their event.
+    #[must_use]
+    pub const fn keeps_by_default(&self) -> bool {
+        self.keep_by_default
+    }
+
+    /// The types whose fate is the opposite of the default's.
+    #[must_use]
+    pub fn exceptions(&self) -> &[String] {
+        &self.exceptions
+    }
+
+    /// Whether snapshots of the type outlive their event. `storage` writes the same rule in SQL as
+    /// `(snapshot_type = ANY(exceptions)) <> keep_by_default`.
+    #[must_use]
+    pub fn keeps(&self, snapshot_type: &str) -> bool {
+        self.exceptions.iter().any(|name| name == snapshot_type) != self.keep_by_default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_types_have_their_own_fate_and_others_the_default() {
+        for default in [false, true] {
+            let policy = RetentionPolicy::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
+            assert!(policy.keeps("qna"));
+            assert!(!policy.keeps("offer"));
+            assert_eq!(policy.keeps("rooms"), default);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::pass::{Pass, PassContext, PassError, Report};
+use crate::backoff::jittered;
+use crate::lifecycle::Stop;
+use crate::storage::{Acquired, Database};
+use crate::telemetry::Metrics;
+
+/// Does a pass at an interval, one replica of the fleet at a time.
+pub struct Schedule<P> {
+    /// What is done.
+    pub pass: P,
+    /// From the end of one pass to the next, whichever replica does it.
+    pub interval: Duration,
+    /// Rows a second of all replicas together.
+    pub rate: Option<u32>,
+    /// The database.
+    pub database: Database,
+    /// Where it is counted.
+    pub metrics: Metrics,
+}
+
+/// The first pass comes this soon after the start at the latest: a worker that is restarted often must still sweep.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// A batch under way at a stop has this long to end; then it is let go and rolls back.
+const END_WITHIN: Duration = Duration::from_millis(800);
+
+impl<P: Pass> Schedule<P> {
+    /// Works until asked to stop. An error of a pass is logged and counts for nothing more: the next interval tries again.
+    pub async fn run(self, stop: Stop) {
+        let holder = Uuid::new_v4();
+        let mut wait = jittered(self.interval.min(FIRST_WITHIN) / 2);
+        // At the start a pass is due however long ago the last one was.
+        let mut interval = None;
+        loop {
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stop.soft.cancelled() => return,
+            }
+            tokio::select! {
+                () = self.once(holder, interval, &stop) => {}
+                () = async { stop.soft.cancelled().await; sleep(END_WITHIN).await } => {
+                    self.give_back(holder).await;
+                    return;
+                }
+            }
+            interval = Some(self.interval);
+            wait = jittered(self.interval);
+        }
+    }
+
+    async fn once(&self, holder: Uuid, interval: Option<Duration>, stop: &Stop) {
+        let rule = self.pass.rule().as_str();
+        // A little less than the interval, so that the jitter of one replica does not make it miss its own turn.
+        let due_after = interval.map(|interval| interval.mul_f64(0.8).as_secs_f64());
+        match self.database.acquire_lease(self.pass.lease(), holder, due_after).await {
+            Ok(Acquired::Yes) => {}
+            Ok(answer) => {
+                tracing::debug!(rule, ?answer, "pass is another replica's");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    rule,
+                    error = error.one_line(),
+                    "pass could not begin; trying again at the next interval"
+                );
+                return;
+            }
+        }
+        let began = Instant::now();
+        let context = PassContext {
+            database: &self.database,
+            holder,
+            rate: self.rate,
+            stop: &stop.soft,
+            on_deleted: &|rows| self.metrics.count_deleted(self.pass.rule(), rows),
+        };
+        let result = self.pass.run_once(&context).await;
+        self.log(&result, began.elapsed());
+        let completed = result.is_ok_and(|report| report.completed);
+        if let Err(error) = self.database.release_lease(self.pass.lease(), holder, completed).await {
+            tracing::warn!(rule, error = error.one_line(), "lease could not be given back; it ends by itself");
+        }
+    }
+
+    fn log(&self, result: &Result<Report, PassError>, took: Duration) {
+        let rule = self.pass.rule().as_str();
+        let took_ms = took.as_millis();
+        self.metrics.observe_pass(self.pass.rule(), took);
+        match result {
+            Ok(report) if report.deleted == 0 => tracing::debug!(rule, took_ms, "pass found nothing"),
+            Ok(report) => tracing::info!(
+                rule,
+                deleted = report.deleted,
+                batches = report.batches,
+                completed = report.completed,
+                took_ms,
+                "pass done"
+            ),
+            Err(error) => tracing::warn!(
+                rule,
+                took_ms,
+                error = error.one_line(),
+                "pass failed; trying again at the next interval"
+            ),
+        }
+    }
+
+    async fn give_back(&self, holder: Uuid) {
+        let release = self.database.release_lease(self.pass.lease(), holder, false);
+        // Where the database does not answer, the lease ends by itself.
+        tokio::time::timeout(Duration::from_millis(200), release).await.ok();
+    }
+}

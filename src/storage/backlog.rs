@@ -1,0 +1,35 @@
+use time::OffsetDateTime;
+
+use super::{Database, Limits, StorageError};
+
+/// What the gauges show of the database.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backlog {
+    /// Expired rows that are still there.
+    pub expired: i64,
+    /// Seconds since the oldest of them expired; 0 without any.
+    pub oldest_expired_seconds: f64,
+    /// When the last TTL sweep of the fleet ended well.
+    pub last_ttl_pass: Option<OffsetDateTime>,
+    /// When the last eviction of the fleet ended well.
+    pub last_cap_pass: Option<OffsetDateTime>,
+}
+
+impl Database {
+    /// Reads the gauges in one statement, an index-only scan over what is expired.
+    pub async fn backlog(&self) -> Result<Backlog, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let (expired, oldest_expired_seconds, last_ttl_pass, last_cap_pass) = sqlx::query_as(
+            "SELECT count(*), COALESCE(extract(epoch FROM now() - min(expires_at)), 0)::float8, \
+                    (SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'ttl'), \
+                    (SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'cap') \
+             FROM ONLY public.snapshots WHERE expires_at <= now()",
+        )
+        .persistent(false)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StorageError::during("measure the backlog"))?;
+        Self::commit(tx).await?;
+        Ok(Backlog { expired, oldest_expired_seconds, last_ttl_pass, last_cap_pass })
+    }
+}

@@ -1,0 +1,109 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::StorageError;
+use crate::config::ConfigError;
+use crate::policy::Rule;
+
+/// The database, with a small pool: a batch, two passes and a probe at most are under way at once.
+#[derive(Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+/// How long one transaction may wait and work; enforced by the server, so that a statement whose answer nobody awaits
+/// any more ends too.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For one row or table lock.
+    pub lock: Duration,
+    /// For one statement.
+    pub statement: Duration,
+}
+
+impl Limits {
+    /// For statements that are expected to take milliseconds.
+    pub const SHORT: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(5) };
+    /// For counting over the whole table on somebody's behalf.
+    pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_secs(300) };
+}
+
+/// A transaction left open by a worker that was stopped (SIGSTOP, a frozen machine) gives its locks back after this.
+const IDLE_IN_TRANSACTION: &str = "10s";
+
+impl Database {
+    /// Reads the URL and makes the pool; connects at first use, so a database that is away is no error here.
+    pub fn new(url: Option<&SecretString>, connections: u32) -> Result<Self, ConfigError> {
+        let options = url
+            .map(ExposeSecret::expose_secret)
+            // Anything else would be taken for a file name or a host without a word.
+            .filter(|url| url.starts_with("postgres://") || url.starts_with("postgresql://"))
+            .and_then(|url| PgConnectOptions::from_str(url).ok())
+            .ok_or_else(|| {
+                ConfigError::new("DATABASE_URL", "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full")
+            })?
+            // A pooler refuses start-up parameters that it does not know, and this one is sent by default.
+            .extra_float_digits(None)
+            // Named statements belong to a session, and behind a pooler there is none.
+            .statement_cache_capacity(0)
+            .application_name("snapshot-lifecycle");
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction whose time-outs are its own and whose isolation does not depend on the database's default.
+    pub(super) async fn begin(
+        &self,
+        limits: Limits,
+        rule: Option<Rule>,
+    ) -> Result<Transaction<'static, Postgres>, StorageError> {
+        let failed = StorageError::during("begin a transaction");
+        let begin = async {
+            let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            // The planner settings make every plan follow the indexes, whatever the statistics of a table that is
+            // emptied and filled all day say: a hash join over a sequential scan is right only until the table grows.
+            sqlx::query(
+                "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), \
+                 set_config('idle_in_transaction_session_timeout', $3, true), set_config('snapshot_lifecycle.rule', $4, true), \
+                 set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), \
+                 set_config('enable_seqscan', 'off', true)",
+            )
+            .persistent(false)
+            .bind(format!("{}ms", limits.lock.as_millis()))
+            .bind(format!("{}ms", limits.statement.as_millis()))
+            .bind(IDLE_IN_TRANSACTION)
+            .bind(rule.map_or("", Rule::as_str))
+            .execute(&mut *tx)
+            .await?;
+            Ok(tx)
+        };
+        begin.await.map_err(failed)
+    }
+
+    pub(super) async fn commit(tx: Transaction<'static, Postgres>) -> Result<(), StorageError> {
+        tx.commit().await.map_err(StorageError::during("commit"))
+    }
+
+    /// Whether the database answers at all.
+    pub async fn ping(&self) -> Result<(), StorageError> {
+        let tx = self.begin(Limits::SHORT, None).await?;
+        Self::commit(tx).await
+    }
+
+    /// Closes the pool, waiting at most a second for connections in use.
+    pub async fn close(&self) {
+        // Not waiting for ever: a statement under way on a server that does not answer would hold up the exit.
+        tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await.ok();
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}

@@ -1,0 +1,129 @@
+//! Who does a pass over the whole table now: one row a pass, by the database's clock.
+//!
+//! The three rules are exact without it; the lease only keeps replicas from doing the same work twice. It ends by itself
+//! after [`LEASE_SECONDS`], so a holder that died blocks nobody for longer. Every deleting transaction of a pass renews it and
+//! gives up where another has taken it.
+
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{Database, Limits, StorageError};
+
+/// How long a lease lasts unless it is renewed: a few times the longest transaction of a pass.
+const LEASE_SECONDS: f64 = 30.0;
+
+/// The passes that one replica at a time does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseName {
+    /// The TTL sweep.
+    Ttl,
+    /// The eviction above the cap.
+    Cap,
+    /// `migrate`.
+    Migrate,
+}
+
+impl LeaseName {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Cap => "cap",
+            Self::Migrate => "migrate",
+        }
+    }
+}
+
+/// The answer to a request for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquired {
+    /// It is ours.
+    Yes,
+    /// Another holds it.
+    HeldByAnother,
+    /// Nobody holds it, but a pass has ended well within the interval.
+    NotDue,
+}
+
+impl Database {
+    /// Takes the lease, unless another holds it or, where `interval` (seconds) is given, a pass ended within it.
+    pub async fn acquire_lease(
+        &self,
+        name: LeaseName,
+        holder: Uuid,
+        interval: Option<f64>,
+    ) -> Result<Acquired, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let failed = || StorageError::during("take the lease");
+        let (taken, due): (bool, bool) = sqlx::query_as(
+            "WITH taken AS ( \
+                 INSERT INTO snapshot_lifecycle.lease AS l (name, holder, expires_at) \
+                 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) \
+                 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
+                 WHERE (l.expires_at <= clock_timestamp() OR l.holder = excluded.holder) \
+                   AND ($4::float8 IS NULL OR l.completed_at IS NULL OR l.completed_at <= clock_timestamp() - make_interval(secs => $4)) \
+                 RETURNING 1) \
+             SELECT EXISTS (SELECT FROM taken), \
+                    NOT EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = $1 AND completed_at > clock_timestamp() - make_interval(secs => COALESCE($4, 0)))",
+        )
+        .persistent(false)
+        .bind(name.as_str())
+        .bind(holder)
+        .bind(LEASE_SECONDS)
+        .bind(interval)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failed())?;
+        Self::commit(tx).await?;
+        Ok(match (taken, due) {
+            (true, _) => Acquired::Yes,
+            (false, true) => Acquired::HeldByAnother,
+            (false, false) => Acquired::NotDue,
+        })
+    }
+
+    /// Lengthens the lease in a transaction of its own; `false` where another has it.
+    pub async fn renew_lease(&self, name: LeaseName, holder: Uuid) -> Result<bool, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let ours = renew_in(&mut tx, name, holder).await?;
+        Self::commit(tx).await?;
+        Ok(ours)
+    }
+
+    /// Gives the lease back, and notes the end of the pass where it ended well.
+    pub async fn release_lease(&self, name: LeaseName, holder: Uuid, completed: bool) -> Result<(), StorageError> {
+        let mut tx = self.begin(Limits::SHORT, None).await?;
+        sqlx::query(
+            "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp(), \
+             completed_at = CASE WHEN $3 THEN clock_timestamp() ELSE completed_at END \
+             WHERE name = $1 AND holder = $2",
+        )
+        .persistent(false)
+        .bind(name.as_str())
+        .bind(holder)
+        .bind(completed)
+        .execute(&mut *tx)
+        .await
+        .map_err(StorageError::during("give the lease back"))?;
+        Self::commit(tx).await
+    }
+}
+
+/// Lengthens the lease as part of a deleting transaction; `false` where it is ours no longer.
+pub(super) async fn renew_in(
+    tx: &mut Transaction<'static, Postgres>,
+    name: LeaseName,
+    holder: Uuid,
+) -> Result<bool, StorageError> {
+    let renewed = sqlx::query(
+        "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + make_interval(secs => $3) \
+         WHERE name = $1 AND holder = $2 AND expires_at > clock_timestamp()",
+    )
+    .persistent(false)
+    .bind(name.as_str())
+    .bind(holder)
+    .bind(LEASE_SECONDS)
+    .execute(&mut **tx)
+    .await
+    .map_err(StorageError::during("renew the lease"))?;
+    Ok(renewed.rows_affected() == 1)
+}

@@ -1,0 +1,34 @@
+//! PostgreSQL, the only room that names sqlx: one function a statement.
+//!
+//! Everything here works through a pooler in transaction mode, so nothing relies on a session:
+//!
+//! - every statement runs inside an explicit transaction and unnamed (`persistent(false)`), because outside of one the
+//!   parse and the execution may reach two different backends;
+//! - time-outs are set for the transaction with `set_config(…, true)`, never for the session or as a start-up parameter;
+//! - coordination is rows in the schema `snapshot_lifecycle` (lease, budget), never a session's advisory lock;
+//! - names are qualified, so `search_path` does not matter.
+//!
+//! Every transaction that deletes also sets `snapshot_lifecycle.rule` (`event_end`, `ttl`, `cap`), so that a host's own audit
+//! trigger can say which rule took a row: `current_setting('snapshot_lifecycle.rule', true)`.
+
+mod access;
+mod backlog;
+mod cap;
+mod database;
+mod delete_budget;
+mod error;
+mod event_end;
+mod lease;
+mod migrate;
+mod retention_policy;
+mod ttl;
+
+pub use access::AccessError;
+pub use backlog::Backlog;
+pub use cap::{Excess, OverfullTeam};
+pub use database::{Database, Limits};
+pub use error::{StorageError, Verdict};
+pub use event_end::{Ended, TypeCount};
+pub use lease::{Acquired, LeaseName};
+pub use migrate::{MigrateError, Migrated};
+pub use ttl::{Expired, TtlBatch};

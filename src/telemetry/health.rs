@@ -1,0 +1,65 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Metrics;
+
+/// What the worker cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dependency {
+    /// The database answers and may be worked on.
+    Postgres,
+    /// The broker delivers to us.
+    Rabbitmq,
+}
+
+impl Dependency {
+    /// Every dependency.
+    pub const ALL: [Self; 2] = [Self::Postgres, Self::Rabbitmq];
+
+    /// The metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Rabbitmq => "rabbitmq",
+        }
+    }
+}
+
+/// What is up, as last seen by whoever uses it. Down until it is seen up.
+#[derive(Clone)]
+pub struct Health {
+    up: Arc<[AtomicBool; 2]>,
+    metrics: Metrics,
+}
+
+impl Health {
+    /// Everything down.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { up: Arc::default(), metrics }
+    }
+
+    /// Notes what was seen; logs when it changed.
+    pub fn set(&self, dependency: Dependency, up: bool) {
+        let before = self.up[dependency as usize].swap(up, Ordering::SeqCst);
+        self.metrics.set_up(dependency, up);
+        match (before, up) {
+            (false, true) => tracing::info!(dependency = dependency.as_str(), "dependency is up"),
+            (true, false) => tracing::warn!(dependency = dependency.as_str(), "dependency is down"),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Whether it was up when last seen.
+    #[must_use]
+    pub fn is_up(&self, dependency: Dependency) -> bool {
+        self.up[dependency as usize].load(Ordering::SeqCst)
+    }
+
+    /// Whether the worker can do its job.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        Dependency::ALL.into_iter().all(|dependency| self.is_up(dependency))
+    }
+}
