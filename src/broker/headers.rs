@@ -28,7 +28,7 @@ const OF_THE_BROKER: [&str; 12] = [
 /// The headers without the broker's own.
 pub(super) fn without_the_brokers(headers: Option<&FieldTable>) -> FieldTable {
     let mut kept = FieldTable::default();
-    for (name, value) in headers.into_iter().flat_map(|table| table.inner()) {
+    for (name, value) in headers.into_iter().flat_map(FieldTable::inner) {
         if !OF_THE_BROKER.contains(&name.as_str()) {
             kept.insert(name.clone(), value.clone());
         }
@@ -124,7 +124,7 @@ mod tests {
             headers.insert((*name).into(), AMQPValue::Boolean(true));
         }
         let kept = without_the_brokers(Some(&headers));
-        let names: Vec<_> = kept.inner().keys().map(|name| name.as_str()).collect();
+        let names: Vec<_> = kept.inner().keys().map(ShortString::as_str).collect();
         assert_eq!(names, [REPLAY_COUNT, "traceparent"]);
     }
 }

@@ -12,7 +12,7 @@ use crate::retention::{Pass, PassContext, Report};
 use crate::storage::{Acquired, Database};
 
 /// A worker's pass is over long before, unless it is held back by a delete rate.
-const WAIT_AT_MOST: Duration = Duration::from_secs(60);
+const WAIT_AT_MOST: Duration = Duration::from_mins(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Does the pass; the length is only for the progress bar.

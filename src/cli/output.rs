@@ -1,5 +1,5 @@
 //! The only place that prints: answers to stdout, everything else to stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct OutputOptions {
     /// Form of the answer on stdout [default: table on a terminal, json elsewhere]
-    #[arg(long, value_enum, value_name = "FORM")]
-    output: Option<Form>,
+    #[arg(long = "output", value_enum, value_name = "FORM")]
+    form: Option<Form>,
 }
 
 /// The form of an answer.
@@ -37,18 +37,18 @@ pub(super) struct ConfirmOptions {
 /// Rows of text under a heading.
 pub(super) struct Rows {
     heading: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+    lines: Vec<Vec<String>>,
     /// A sentence under the table.
     remark: Option<String>,
 }
 
 impl Rows {
     pub(super) fn new<const N: usize>(heading: [&'static str; N]) -> Self {
-        Self { heading: heading.to_vec(), rows: Vec::new(), remark: None }
+        Self { heading: heading.to_vec(), lines: Vec::new(), remark: None }
     }
 
     pub(super) fn row<const N: usize>(mut self, row: [String; N]) -> Self {
-        self.rows.push(row.to_vec());
+        self.lines.push(row.into());
         self
     }
 
@@ -61,7 +61,7 @@ impl Rows {
 impl OutputOptions {
     /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
     pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
-        let form = self.output.unwrap_or(if io::stdout().is_terminal() { Form::Table } else { Form::Json });
+        let form = self.form.unwrap_or(if io::stdout().is_terminal() { Form::Table } else { Form::Json });
         let text = match form {
             Form::Json => format!("{}\n", serde_json::to_string_pretty(answer)?),
             Form::Table => table(rows(answer)),
@@ -72,13 +72,13 @@ impl OutputOptions {
 
 fn table(rows: Rows) -> String {
     let mut text = String::new();
-    if !rows.rows.is_empty() {
+    if !rows.lines.is_empty() {
         let mut table = Table::new();
         table
             .load_style(presets::UTF8_HORIZONTAL_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(rows.heading);
-        for row in rows.rows {
+        for row in rows.lines {
             table.add_row(row);
         }
         text = format!("{table}\n");

@@ -32,7 +32,8 @@ const CONFLICT_TRIES: u32 = 3;
 /// Ends the events (distinct, in the order of [`crate::policy::merge`]), one answer each. Never fails: an error is an answer.
 pub(super) async fn apply(database: &Database, ends: &[EventEnd]) -> Vec<Applied> {
     let mut applied = vec![Applied::Held; ends.len()];
-    let mut todo = vec![0..ends.len()];
+    let whole = 0..ends.len();
+    let mut todo = vec![whole];
     while let Some(part) = todo.pop() {
         let limits = if part.len() == ends.len() { WHOLE } else { NARROWED };
         let error = match end_part(database, &ends[part.clone()], limits).await {
@@ -84,9 +85,19 @@ async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Res
             Err(error) if error.verdict() == Verdict::Conflict && tries < CONFLICT_TRIES => tries += 1,
             // Too much for one statement, though nothing blocks it: in steps.
             Err(error) if error.is_statement_timeout() && ends.len() == 1 => {
-                let ended = database.end_event_in_steps(&ends[0], ROWS_A_STEP, Limits::SHORT).await?;
-                return Ok(vec![ended]);
+                return Ok(vec![end_in_steps(database, &ends[0]).await?]);
             }
+            other => return other,
+        }
+    }
+}
+
+/// What a step has committed stays done, so a step that is too large costs only its own time.
+async fn end_in_steps(database: &Database, end: &EventEnd) -> Result<Ended, StorageError> {
+    let mut rows = ROWS_A_STEP;
+    loop {
+        match database.end_event_in_steps(end, rows, Limits::SHORT).await {
+            Err(error) if error.is_statement_timeout() && rows > 1 => rows = (rows / 8).max(1),
             other => return other,
         }
     }
@@ -94,5 +105,5 @@ async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Res
 
 fn halves(part: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     let middle = part.start + part.len() / 2;
-    (part.len() > 1).then(|| (part.start..middle, middle..part.end))
+    (part.len() > 1).then_some((part.start..middle, middle..part.end))
 }

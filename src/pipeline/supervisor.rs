@@ -22,7 +22,7 @@ use crate::telemetry::{Dependency, Health, Metrics, Outcome};
 const BATCH: usize = 1_000;
 /// How long a batch is held in hand during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough
 /// for another replica, which may reach the database where this one does not, to take over.
-const HOLD_AT_MOST: Duration = Duration::from_secs(60);
+const HOLD_AT_MOST: Duration = Duration::from_mins(1);
 /// A subscription that lasted this long was a good one: the next begins with the shortest pause.
 const GOOD_EPOCH: Duration = Duration::from_secs(10);
 

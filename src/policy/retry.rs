@@ -7,8 +7,8 @@ use std::time::Duration;
 pub const DELAYS: [(&str, Duration); 4] = [
     ("1s", Duration::from_secs(1)),
     ("10s", Duration::from_secs(10)),
-    ("1m", Duration::from_secs(60)),
-    ("10m", Duration::from_secs(600)),
+    ("1m", Duration::from_mins(1)),
+    ("10m", Duration::from_mins(10)),
 ];
 
 /// What follows a failed attempt of a message that failed by itself.

@@ -29,7 +29,7 @@ impl Limits {
     /// For statements that are expected to take milliseconds.
     pub const SHORT: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(5) };
     /// For counting over the whole table on somebody's behalf.
-    pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_secs(300) };
+    pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_mins(5) };
 }
 
 /// A transaction left open by a worker that was stopped (SIGSTOP, a frozen machine) gives its locks back after this.

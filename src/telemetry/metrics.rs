@@ -65,7 +65,8 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
-        let metrics = Self {
+
+        Self {
             messages: counter(
                 &registry,
                 "messages_total",
@@ -154,8 +155,7 @@ impl Metrics {
                 family
             },
             registry,
-        };
-        metrics
+        }
     }
 
     /// Counts messages by what became of them.

@@ -1,1 +1,19 @@
+//! Behaviour of the program against real PostgreSQL and RabbitMQ. One file a promise; names say what holds.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod cap;
+mod commands;
+mod event_end;
+mod fates;
+mod http;
+mod migrations;
+mod outages;
+mod passes;
+mod shutdown;
+mod topology;
+mod ttl;

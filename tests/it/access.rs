@@ -1,0 +1,101 @@
+//! Roles: what the worker refuses, and what its own role may not do.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, body, set};
+
+/// Roles belong to the whole server, so each test has one of its own, made by the shipped script under another name.
+async fn worker_role(world: &World) -> String {
+    let role = format!("worker_{}", Uuid::new_v4().simple());
+    let script = include_str!("../../deploy/sql/worker-role.sql");
+    let sql: String = script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n");
+    world.sql(sql.replace("snapshot_lifecycle_worker", &role).replace(":'password'", "'secret'")).await;
+    role
+}
+
+fn url_of(world: &World, role: &str) -> String {
+    let (_, host) = world.database_url.split_once('@').expect("a URL with a user");
+    format!("postgres://{role}:secret@{host}")
+}
+
+async fn drop_role(world: &World, role: &str) {
+    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn shipped_role_does_the_whole_job_and_nothing_else() {
+    let world = World::new().await;
+    let role = worker_role(&world).await;
+    let url = url_of(&world, &role);
+    let (team, other, event) = (world.team().await, world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world.insert(&Snapshot::of(other).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    let ids = world.insert_many(other, 4).await;
+    let variables = [
+        ("DATABASE_URL", url.as_str()),
+        ("LIFECYCLE_SWEEP_INTERVAL", "200ms"),
+        ("LIFECYCLE_EVICT_INTERVAL", "200ms"),
+        ("LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", "3"),
+        ("LIFECYCLE_DELETE_RATE", "1000"),
+    ];
+    let worker = world.worker_with(&variables).await;
+    world.publish_raw(&[body(event, "confirmed", OffsetDateTime::now_utc())]).await;
+    worker.reaches("snapshots_deleted_total{rule=\"event_end\"}", 1.0).await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 1.0).await;
+    worker.reaches("snapshots_deleted_total{rule=\"cap\"}", 1.0).await;
+    assert_eq!(world.snapshots().await, set([ids[1], ids[2], ids[3]]));
+    worker.stop().await;
+
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    for forbidden in [
+        format!("INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'offer', '{{}}')"),
+        "UPDATE public.snapshots SET data = '{}'".to_owned(),
+        "UPDATE public.snapshots SET id = gen_random_uuid()".to_owned(),
+        "TRUNCATE public.snapshots".to_owned(),
+        "SELECT * FROM public.teams".to_owned(),
+        "DELETE FROM public.events".to_owned(),
+        "UPDATE snapshot_lifecycle.retention SET keep_after_event = false".to_owned(),
+        "DELETE FROM snapshot_lifecycle.migrations".to_owned(),
+        "CREATE TABLE public.mine (id INT)".to_owned(),
+        "CREATE TABLE snapshot_lifecycle.mine (id INT)".to_owned(),
+        "ALTER TABLE public.snapshots DISABLE ROW LEVEL SECURITY".to_owned(),
+    ] {
+        let tried = sqlx::raw_sql(AssertSqlSafe(forbidden.clone())).execute(&mut connection).await;
+        assert!(tried.is_err(), "the role may: {forbidden}");
+    }
+    connection.close().await.unwrap();
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn role_from_which_row_level_security_hides_rows_is_refused() {
+    for (mutilation, named) in [
+        ("DROP POLICY ROLE_delete ON public.snapshots", "row-level security hides rows from its DELETE"),
+        ("DROP POLICY ROLE_select ON public.snapshots", "row-level security hides rows from its SELECT"),
+        ("DROP POLICY ROLE_lock ON public.snapshots", "row-level security hides rows from its UPDATE"),
+        (
+            "CREATE POLICY narrow ON public.snapshots AS RESTRICTIVE USING (event_id IS NULL)",
+            "restrictive row-level security policy narrow",
+        ),
+        ("REVOKE DELETE ON public.snapshots FROM ROLE", "it lacks DELETE on public.snapshots"),
+        ("REVOKE UPDATE (id) ON public.snapshots FROM ROLE", "it lacks UPDATE on a column"),
+        ("REVOKE SELECT ON snapshot_lifecycle.retention FROM ROLE", "it lacks SELECT on snapshot_lifecycle.retention"),
+    ] {
+        let world = World::new().await;
+        let role = worker_role(&world).await;
+        world.sql(mutilation.replace("ROLE", &role)).await;
+        let url = url_of(&world, &role);
+        for arguments in [["run", "--http-addr", "127.0.0.1:0"].as_slice(), &["sweep"]] {
+            let mut command = world.program(arguments);
+            command.env("DATABASE_URL", &url);
+            let refused = crate::support::finish(command);
+            assert_eq!(refused.code, 1, "{mutilation}: {refused:?}");
+            assert!(refused.stderr.contains(named), "{mutilation}: {refused:?}");
+            assert!(refused.stderr.contains("deploy/sql/worker-role.sql"), "{refused:?}");
+            assert!(!refused.stderr.contains("secret"), "{refused:?}");
+        }
+        drop_role(&world, &role).await;
+    }
+}

@@ -1,0 +1,249 @@
+//! "What happens to a message": each row of the table.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use sqlx::Connection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, body, body_of_team, set};
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+#[tokio::test]
+async fn what_can_never_succeed_is_dead_lettered_at_once_byte_for_byte() {
+    let world = World::new().await;
+    let event = Uuid::new_v4();
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("invalid_json", b"{\"event_id\": \xff\x00".to_vec()),
+        ("invalid_json", Vec::new()),
+        ("invalid_message", b"{}".to_vec()),
+        ("invalid_message", br#"{"event_id": 7, "status": "confirmed"}"#.to_vec()),
+        (
+            "invalid_message",
+            format!(r#"{{"event_id":"{event}","status":"confirmed","occurred_at":"yesterday"}}"#).into_bytes(),
+        ),
+        ("unknown_status", body(event, "paid", now())),
+    ];
+    let worker = world.worker().await;
+    world.publish_raw(&cases.iter().map(|(_, body)| body.clone()).collect::<Vec<_>>()).await;
+    let letters = world.take_dead_letters(u32::try_from(cases.len()).unwrap()).await;
+    for (reason, body) in &cases {
+        let letter =
+            letters.iter().find(|letter| letter.body == *body).cloned().expect("the body came through byte for byte");
+        assert_eq!(letter.reason(), *reason);
+        assert!(!letter.header("lifecycle-error").is_empty());
+        assert_eq!(letter.header("lifecycle-attempt"), "1");
+        assert_eq!(letter.header("lifecycle-replay-count"), "0");
+        assert_eq!(letter.header("lifecycle-exchange"), world.exchange);
+        assert_eq!(letter.header("lifecycle-routing-key"), "event.status.confirmed");
+        let at = letter.header("lifecycle-dead-lettered-at");
+        assert!(OffsetDateTime::parse(&at, &time::format_description::well_known::Rfc3339).is_ok(), "{at}");
+        assert_eq!(
+            (letter.exchange, letter.routing_key),
+            (format!("{}.dlx", world.queue), "event.status.confirmed".to_owned())
+        );
+        assert_eq!(*letter.properties.delivery_mode(), Some(2));
+    }
+    worker.reaches("dead_letters_total{reason=\"invalid_message\"}", 3.0).await;
+    worker.reaches("messages_total{outcome=\"dead_lettered\"}", 6.0).await;
+    worker.stop().await;
+    assert_eq!(world.depth(&world.queue).await, 0);
+}
+
+#[tokio::test]
+async fn message_at_the_limit_is_read_and_a_byte_more_is_too_large() {
+    let world = World::new().await;
+    let padded = |length: usize| {
+        let mut body = body(Uuid::new_v4(), "option", now());
+        body.resize(length, b' '); // white space after the object is JSON still
+        body
+    };
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_MESSAGE_BYTES", "1000")]).await;
+    let too_large = padded(1001);
+    world.publish_raw(&[padded(999), padded(1000), too_large.clone()]).await;
+    worker.reaches("messages_total{outcome=\"ignored\"}", 2.0).await;
+    let letters = world.take_dead_letters(1).await;
+    assert_eq!((letters[0].reason().as_str(), &letters[0].body), ("too_large", &too_large));
+}
+
+#[tokio::test]
+async fn another_teams_event_is_a_mismatch_and_nothing_is_deleted() {
+    let world = World::new().await;
+    let (team, stranger, event) = (world.team().await, world.team().await, world.event().await);
+    let row = world.insert(&Snapshot::of(team).event(event)).await;
+    let without_rows = world.event().await;
+    let worker = world.worker().await;
+    let wrong = body_of_team(event, Some(stranger), "confirmed", now());
+    // An event without any snapshot is nobody's: nothing to do, not a mismatch.
+    world.publish_raw(&[wrong.clone(), body_of_team(without_rows, Some(stranger), "confirmed", now())]).await;
+    let letters = world.take_dead_letters(1).await;
+    assert_eq!((letters[0].reason().as_str(), &letters[0].body), ("team_mismatch", &wrong));
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(world.snapshots().await, set([row]));
+}
+
+#[tokio::test]
+async fn letter_keeps_the_applications_properties_and_drops_the_brokers() {
+    let world = World::new().await;
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString("00-abc".into()));
+    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(9));
+    headers.insert("lifecycle-exchange".into(), AMQPValue::LongString("forged".into()));
+    let properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_content_type("text/plain".into())
+        .with_correlation_id("c-1".into())
+        .with_message_id("m-1".into())
+        .with_app_id("backend".into())
+        .with_timestamp(1_767_614_400)
+        .with_user_id("guest".into())
+        .with_expiration("60000".into());
+    let worker = world.worker().await;
+    world.publish_with(&[b"no json".to_vec()], &properties).await;
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!(letter.header("traceparent"), "00-abc");
+    // RabbitMQ 3.10 adds a count of its own to what it delivers; ours must not be the publisher's.
+    assert_ne!(letter.headers().get("x-delivery-count").map(String::as_str), Some("9"));
+    assert_eq!(letter.header("lifecycle-exchange"), world.exchange, "only our own wait queues are believed");
+    let kept = letter.properties;
+    assert_eq!(kept.content_type().as_ref().unwrap().as_str(), "text/plain");
+    assert_eq!(kept.correlation_id().as_ref().unwrap().as_str(), "c-1");
+    assert_eq!(kept.message_id().as_ref().unwrap().as_str(), "m-1");
+    assert_eq!(kept.app_id().as_ref().unwrap().as_str(), "backend");
+    assert_eq!(*kept.timestamp(), Some(1_767_614_400));
+    assert!(kept.user_id().is_none() && kept.expiration().is_none());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn time_may_come_as_the_amqp_property() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    let bare = format!(r#"{{"event_id":"{event}","status":"confirmed"}}"#).into_bytes();
+    let seconds = u64::try_from(now().unix_timestamp()).unwrap();
+    world.publish_with(&[bare], &BasicProperties::default().with_timestamp(seconds)).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert!(world.snapshots().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_that_keeps_failing_waits_then_is_dead_lettered_and_its_neighbours_go_on() {
+    let world = World::new().await;
+    let (team, cursed) = (world.team().await, world.event().await);
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the host says no'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{cursed}') EXECUTE FUNCTION public.refuse();"
+        ))
+        .await;
+    let row = world.insert(&Snapshot::of(team).event(cursed)).await;
+    let mut bodies = vec![body(cursed, "confirmed", now())];
+    for _ in 0..40 {
+        let event = world.event().await;
+        world.insert(&Snapshot::of(team).event(event)).await;
+        bodies.insert(bodies.len() / 2, body(event, "confirmed", now()));
+    }
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "2")]).await;
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 40.0).await;
+    assert_eq!(world.snapshots().await, set([row]));
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!(letter.reason(), "attempts_exhausted");
+    assert_eq!(
+        letter.body,
+        *bodies.iter().find(|body| String::from_utf8_lossy(body).contains(&cursed.to_string())).unwrap()
+    );
+    assert!(letter.header("lifecycle-error").contains("the host says no"), "{letter:?}");
+    assert_eq!(letter.header("lifecycle-attempt"), "2");
+    assert_eq!(letter.header("lifecycle-exchange"), world.exchange);
+    assert_eq!(letter.header("lifecycle-routing-key"), "event.status.confirmed");
+    assert!(!letter.headers().contains_key("x-death"));
+    assert!((worker.metric("messages_total{outcome=\"retried\"}") - 1.0).abs() < 0.1);
+    worker.stop().await;
+    assert_eq!(world.depth(&world.queue).await, 0);
+}
+
+#[tokio::test]
+async fn one_whose_rows_are_locked_is_tried_again_until_they_are_free() {
+    let world = World::new().await;
+    let (team, locked, free) = (world.team().await, world.event().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(locked)).await;
+    world.insert(&Snapshot::of(team).event(free)).await;
+    let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut host).await.unwrap();
+    sqlx::query("SELECT FROM public.snapshots WHERE event_id = $1 FOR UPDATE")
+        .bind(locked)
+        .execute(&mut host)
+        .await
+        .unwrap();
+    let worker = world.worker().await;
+    world.publish_raw(&[body(locked, "confirmed", now()), body(free, "confirmed", now())]).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
+    sqlx::raw_sql("COMMIT").execute(&mut host).await.unwrap();
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
+    assert!(world.snapshots().await.is_empty());
+    assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn table_locked_as_a_whole_is_an_outage_and_counts_no_attempt() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE").execute(&mut host).await.unwrap();
+    world.confirm_event(event, now()).await;
+    crate::support::eventually("the worker to hold the message", async || {
+        !worker.logged("database does not take deletes; holding messages").is_empty()
+    })
+    .await;
+    sqlx::raw_sql("COMMIT").execute(&mut host).await.unwrap();
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert!(world.snapshots().await.is_empty());
+    assert_eq!(world.dead_letters().await, 0);
+    assert!(worker.metric("messages_total{outcome=\"retried\"}") < 0.1);
+}
+
+#[tokio::test]
+async fn letters_wait_in_hand_while_the_dead_letter_queue_is_gone() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    let (connection, channel) = world.channel().await;
+    let dlq = format!("{}.dead-letter", world.queue);
+    channel.queue_delete(dlq.as_str().into(), Default::default()).await.unwrap();
+    world.publish_raw(&[b"no json".to_vec()]).await;
+    crate::support::eventually("the letter to come back as unroutable", async || {
+        !worker.logged("letters could not be placed; their messages stay in hand").is_empty()
+    })
+    .await;
+    // Its neighbours go on meanwhile.
+    world.confirm_event(event, now()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert!(worker.metric("messages_total{outcome=\"dead_lettered\"}") < 0.1);
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(dlq.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    channel
+        .queue_bind(
+            dlq.as_str().into(),
+            format!("{}.dlx", world.queue).as_str().into(),
+            "".into(),
+            Default::default(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!(letter.reason(), "invalid_json");
+    worker.stop().await;
+    assert_eq!(world.depth(&world.queue).await, 0);
+    connection.close(200, "done".into()).await.ok();
+}

@@ -1,0 +1,77 @@
+//! Health and metrics.
+
+use crate::support::World;
+
+#[tokio::test]
+async fn every_series_is_there_at_zero_from_the_start() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let zero = |series: &str| assert!(worker.metric(series).abs() < f64::EPSILON, "{series}");
+    for outcome in ["applied", "ignored", "retried", "dead_lettered"] {
+        zero(&format!("messages_total{{outcome=\"{outcome}\"}}"));
+    }
+    for reason in [
+        "too_large",
+        "invalid_json",
+        "invalid_message",
+        "unknown_status",
+        "team_mismatch",
+        "attempts_exhausted",
+        "replayed_too_often",
+    ] {
+        zero(&format!("dead_letters_total{{reason=\"{reason}\"}}"));
+    }
+    for rule in ["event_end", "ttl", "cap"] {
+        zero(&format!("snapshots_deleted_total{{rule=\"{rule}\"}}"));
+    }
+    for histogram in ["batch_seconds", "batch_messages", "message_age_seconds"] {
+        zero(&format!("{histogram}_count"));
+    }
+    for rule in ["ttl", "cap"] {
+        worker.metric(&format!("pass_seconds_count{{rule=\"{rule}\"}}"));
+        worker.metric(&format!("last_pass_timestamp_seconds{{rule=\"{rule}\"}}"));
+    }
+    for gauge in ["expired_snapshots", "oldest_expired_seconds", "dead_letter_queue_messages", "queue_messages"] {
+        zero(gauge);
+    }
+    for dependency in ["postgres", "rabbitmq"] {
+        assert!((worker.metric(&format!("up{{dependency=\"{dependency}\"}}")) - 1.0).abs() < f64::EPSILON);
+    }
+    let (_, text) = worker.get("/metrics");
+    for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
+        assert!(line.starts_with("# TYPE snapshot_lifecycle_"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn production_says_nothing_but_ok_and_development_says_what_is_up() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    assert_eq!(worker.get("/livez"), (200, "{\"status\":\"ok\"}".to_owned()));
+    assert_eq!(worker.get("/readyz"), (200, "{\"status\":\"ok\"}".to_owned()));
+    assert_eq!(worker.get("/").0, 404);
+    worker.stop().await;
+
+    let nowhere = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f"), ("LIFECYCLE_ENV", "production")];
+    let worker = world.start_worker(&nowhere).await;
+    assert_eq!(worker.get("/readyz"), (503, "{\"status\":\"unavailable\"}".to_owned()));
+    assert_eq!(worker.get("/livez").0, 200);
+
+    let nowhere = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f"), ("LIFECYCLE_ENV", "development")];
+    let worker = world.start_worker(&nowhere).await;
+    crate::support::eventually("PostgreSQL to be seen", async || {
+        worker.get("/readyz").1.contains("\"postgres\":\"up\"")
+    })
+    .await;
+    let (code, body) = worker.get("/readyz");
+    assert_eq!(code, 503);
+    assert!(body.contains("\"rabbitmq\":\"down\""), "{body}");
+}
+
+#[tokio::test]
+async fn gauges_follow_what_is_in_the_queues_and_the_table() {
+    let world = World::new().await;
+    let worker = world.worker_with(&[("RUST_LOG", "debug")]).await;
+    world.publish_raw(&[b"no json".to_vec()]).await;
+    worker.reaches("dead_letter_queue_messages", 1.0).await;
+}

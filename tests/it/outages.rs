@@ -1,0 +1,136 @@
+//! Servers that go away and come back, and a worker that is killed: nothing lost, nothing dead-lettered, nobody's hand needed.
+
+use time::OffsetDateTime;
+
+use crate::support::{Servers, Snapshot, World, body, eventually, set};
+
+struct Bookings {
+    bodies: Vec<Vec<u8>>,
+}
+
+/// Confirmed events with a snapshot each.
+async fn bookings(world: &World, count: usize) -> Bookings {
+    let team = world.team().await;
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        let event = world.event().await;
+        world.insert(&Snapshot::of(team).event(event)).await;
+        bodies.push(body(event, "confirmed", OffsetDateTime::now_utc()));
+    }
+    Bookings { bodies }
+}
+
+#[tokio::test]
+async fn database_that_stops_and_starts_holds_messages_and_loses_none() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let before = bookings(&world, 20).await;
+    let during = bookings(&world, 20).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.publish_raw(&before.bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 20.0).await;
+
+    servers.control(&["postgres", "stop", "immediate"]);
+    worker.becomes_ready(false).await;
+    assert_eq!(worker.get("/livez").0, 200);
+    world.publish_raw(&during.bodies).await;
+    eventually("the worker to hold messages", async || {
+        !worker.logged("database does not take deletes; holding messages").is_empty()
+    })
+    .await;
+    assert_eq!(world.dead_letters().await, 0);
+
+    servers.control(&["postgres", "start"]);
+    worker.becomes_ready(true).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 40.0).await;
+    assert_eq!(world.snapshots().await, set([survivor]));
+    worker.stop().await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn broker_that_is_killed_and_started_again_is_found_again() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let before = bookings(&world, 20).await;
+    let after = bookings(&world, 20).await;
+    let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "300ms")]).await;
+    world.publish_raw(&before.bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 20.0).await;
+
+    servers.control(&["rabbitmq", "kill"]);
+    worker.becomes_ready(false).await;
+    assert_eq!(worker.get("/livez").0, 200);
+    // The passes do not need the broker.
+    let team = world.team().await;
+    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 1.0).await;
+
+    servers.control(&["rabbitmq", "start"]);
+    worker.becomes_ready(true).await;
+    world.publish_raw(&after.bodies).await;
+    eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
+    worker.stop().await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn worker_started_while_both_servers_are_away_waits_for_them() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 5).await;
+    let first = world.worker().await;
+    first.stop().await;
+    world.publish_raw(&booked.bodies).await;
+    servers.control(&["postgres", "stop"]);
+    servers.control(&["rabbitmq", "stop"]);
+    let worker = world.start_worker(&[]).await;
+    assert_eq!((worker.get("/livez").0, worker.get("/readyz").0), (200, 503));
+    servers.control(&["rabbitmq", "start"]);
+    assert_eq!(worker.get("/readyz").0, 503, "nothing is taken that could not be worked on");
+    servers.control(&["postgres", "start"]);
+    worker.becomes_ready(true).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 5.0).await;
+    assert_eq!(world.snapshots().await, set([survivor]));
+}
+
+#[tokio::test]
+async fn killed_worker_leaves_its_messages_to_the_next() {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 200).await;
+    // Each delete takes a while, so that the kill comes in the middle.
+    world
+        .sql(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
+        )
+        .await;
+    let worker = world.worker_with(&[("LIFECYCLE_PREFETCH", "50")]).await;
+    world.publish_raw(&booked.bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.kill();
+    let next = world.worker().await;
+    eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
+    next.stop().await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn queue_that_is_deleted_under_the_worker_is_made_again() {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 3).await;
+    let worker = world.worker().await;
+    let (connection, channel) = world.channel().await;
+    channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
+    eventually("the worker to notice", async || !worker.logged("subscription ended; beginning again").is_empty()).await;
+    eventually("the worker to consume again", async || worker.logged("consuming").len() == 2).await;
+    world.publish_raw(&booked.bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 3.0).await;
+    assert_eq!(world.snapshots().await, set([survivor]));
+    connection.close(200, "done".into()).await.ok();
+}

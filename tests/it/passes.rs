@@ -1,0 +1,142 @@
+//! The clockwork around the passes: lease, budget, failures.
+
+use snapshot_lifecycle::retention::{Pass, PassContext, PassError, TtlSweep};
+use snapshot_lifecycle::storage::{Acquired, LeaseName};
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, eventually};
+
+async fn expired(world: &World, count: usize) {
+    let (team, past) = (world.team().await, OffsetDateTime::now_utc() - Duration::HOUR);
+    for _ in 0..count {
+        world.insert(&Snapshot::of(team).expires_at(past)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_at_a_time_holds_a_lease_and_it_ends_by_itself() {
+    let world = World::new().await;
+    let database = world.database();
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, None).await.unwrap(), Acquired::Yes);
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, None).await.unwrap(), Acquired::Yes);
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, two, None).await.unwrap(), Acquired::HeldByAnother);
+    assert_eq!(
+        database.acquire_lease(LeaseName::Cap, two, None).await.unwrap(),
+        Acquired::Yes,
+        "each pass has its own"
+    );
+    // The holder dies and the time passes.
+    world.sql("UPDATE snapshot_lifecycle.lease SET expires_at = now() - interval '1 second' WHERE name = 'ttl'").await;
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, two, None).await.unwrap(), Acquired::Yes);
+    assert!(!database.renew_lease(LeaseName::Ttl, one).await.unwrap());
+}
+
+#[tokio::test]
+async fn pass_that_ended_well_is_not_due_again_within_the_interval() {
+    let world = World::new().await;
+    let database = world.database();
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap();
+    database.release_lease(LeaseName::Ttl, one, false).await.unwrap();
+    assert_eq!(
+        database.acquire_lease(LeaseName::Ttl, two, Some(3600.0)).await.unwrap(),
+        Acquired::Yes,
+        "the first failed"
+    );
+    database.release_lease(LeaseName::Ttl, two, true).await.unwrap();
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap(), Acquired::NotDue);
+    world.sql("UPDATE snapshot_lifecycle.lease SET completed_at = now() - interval '2 hours'").await;
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap(), Acquired::Yes);
+}
+
+#[tokio::test]
+async fn pass_whose_lease_went_to_another_deletes_nothing_more() {
+    let world = World::new().await;
+    expired(&world, 3).await;
+    let database = world.database();
+    database.acquire_lease(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap();
+    let stop = CancellationToken::new();
+    let context =
+        PassContext { database: &database, holder: Uuid::new_v4(), rate: None, stop: &stop, on_deleted: &|_| {} };
+    assert!(matches!(TtlSweep.run_once(&context).await, Err(PassError::LeaseLost)));
+    assert_eq!(world.snapshots().await.len(), 3);
+}
+
+#[tokio::test]
+async fn stopped_pass_says_so_and_leaves_the_rest() {
+    let world = World::new().await;
+    expired(&world, 3).await;
+    let (database, holder, stop) = (world.database(), Uuid::new_v4(), CancellationToken::new());
+    database.acquire_lease(LeaseName::Ttl, holder, None).await.unwrap();
+    // Two rows a second: batches of two, and a stop after the first.
+    let context =
+        PassContext { database: &database, holder, rate: Some(2), stop: &stop, on_deleted: &|_| stop.cancel() };
+    let report = TtlSweep.run_once(&context).await.unwrap();
+    assert_eq!((report.deleted, report.batches, report.completed), (2, 1, false));
+    assert_eq!(world.snapshots().await.len(), 1);
+}
+
+#[tokio::test]
+async fn deleted_rows_are_paid_for_out_of_one_budget() {
+    let world = World::new().await;
+    expired(&world, 4).await;
+    world.insert_many(world.team().await, 12).await;
+    let before: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
+    let swept = world.run(&["sweep", "--yes", "--delete-rate", "4"]).await;
+    assert_eq!(swept.json()["deleted"].as_u64(), Some(4), "{swept:?}");
+    let evicted = world.run(&["evict", "--yes", "--delete-rate", "4", "--max-snapshots-per-team", "8"]).await;
+    assert_eq!(evicted.json()["deleted"].as_u64(), Some(4), "{evicted:?}");
+    // Eight rows at four a second move the moment of the next free delete by two seconds from when the first began.
+    let free_at: OffsetDateTime = sqlx::query_scalar("SELECT free_at FROM snapshot_lifecycle.delete_budget")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert!(free_at - before >= Duration::SECOND * 2, "{}", free_at - before);
+}
+
+#[tokio::test]
+async fn failing_pass_is_tried_again_and_takes_nobody_down() {
+    let world = World::new().await;
+    expired(&world, 1).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
+        )
+        .await;
+    let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "100ms")]).await;
+    eventually("two failed passes", async || {
+        worker.logged("pass failed; trying again at the next interval").len() >= 2
+    })
+    .await;
+    assert_eq!(worker.get("/readyz").0, 200);
+    world.sql("DROP TRIGGER refuse ON public.snapshots").await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 1.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn host_can_see_which_rule_took_a_row() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE public.audit (rule TEXT);
+             CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN INSERT INTO public.audit VALUES (current_setting('snapshot_lifecycle.rule', true)); RETURN NULL; END $$;
+             CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",
+        )
+        .await;
+    expired(&world, 1).await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    assert_eq!(world.run(&["sweep", "--yes"]).await.code, 0);
+    assert_eq!(world.run(&["delete-event", &event.to_string(), "--yes"]).await.code, 0);
+    world.insert_many(team, 2).await;
+    assert_eq!(world.run(&["evict", "--yes", "--max-snapshots-per-team", "1"]).await.code, 0);
+    let rules: Vec<String> =
+        sqlx::query_scalar("SELECT rule FROM public.audit ORDER BY rule").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(rules, ["cap", "event_end", "ttl"]);
+}

@@ -1,0 +1,117 @@
+//! SIGTERM, SIGINT, and tasks that die.
+
+use time::OffsetDateTime;
+
+use crate::support::{Snapshot, World, body, eventually, set};
+
+#[tokio::test]
+async fn both_signals_end_an_idle_worker_with_zero() {
+    let world = World::new().await;
+    for signal in ["TERM", "INT"] {
+        let mut worker = world.worker().await;
+        worker.signal(signal);
+        assert_eq!(worker.ended().await.code(), Some(0), "SIG{signal}");
+    }
+}
+
+#[tokio::test]
+async fn worker_without_servers_ends_with_zero_too() {
+    let world = World::new().await;
+    let nowhere =
+        [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f"), ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
+    let mut worker = world.start_worker(&nowhere).await;
+    worker.signal("TERM");
+    assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log_text());
+}
+
+#[tokio::test]
+async fn what_is_in_flight_at_the_stop_is_finished_or_goes_back() {
+    let world = World::new().await;
+    let team = world.team().await;
+    let survivor = world.insert(&Snapshot::of(team)).await;
+    let mut bodies = Vec::new();
+    for _ in 0..500 {
+        let event = world.event().await;
+        world.insert(&Snapshot::of(team).event(event)).await;
+        bodies.push(body(event, "confirmed", OffsetDateTime::now_utc()));
+    }
+    let mut worker = world.worker_with(&[("LIFECYCLE_PREFETCH", "20")]).await;
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.signal("TERM");
+    assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log_text());
+    let waiting = world.depth(&world.queue).await;
+    let rows = world.snapshots().await.len() - 1;
+    assert!(waiting as usize >= rows, "{rows} rows of {waiting} waiting messages");
+    let next = world.worker().await;
+    eventually("the rest to be applied", async || world.snapshots().await == set([survivor])).await;
+    next.stop().await;
+    assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn stop_during_a_statement_that_hangs_lets_go_at_the_time_out_and_the_message_goes_back() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
+        )
+        .await;
+    let mut worker = world.worker_with(&[("LIFECYCLE_SHUTDOWN_TIMEOUT", "300ms")]).await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    eventually("the delete to hang", async || {
+        let hanging: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        hanging > 0
+    })
+    .await;
+    worker.signal("TERM");
+    assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log_text());
+    eventually("the message to be back in the queue", async || world.depth(&world.queue).await == 1).await;
+    assert_eq!(world.snapshots().await.len(), 1);
+}
+
+#[tokio::test]
+async fn second_signal_ends_it_at_once() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
+        )
+        .await;
+    let mut worker = world.worker_with(&[("LIFECYCLE_SHUTDOWN_TIMEOUT", "1000s")]).await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    eventually("the delete to hang", async || {
+        let hanging: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        hanging > 0
+    })
+    .await;
+    worker.signal("TERM");
+    eventually("the first signal to be taken", async || !worker.logged("stopping").is_empty()).await;
+    worker.signal("TERM");
+    assert_eq!(worker.ended().await.code(), Some(1), "{}", worker.log_text());
+}
+
+#[tokio::test]
+async fn address_that_is_taken_is_said_with_the_mend() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let second = world.run(&["run", "--http-addr", &worker.http().to_string()]).await;
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains("LIFECYCLE_HTTP_ADDR"), "{second:?}");
+}

@@ -1,0 +1,80 @@
+//! Exchanges and queues: declared, verified, in the way.
+
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use time::OffsetDateTime;
+
+use crate::support::{Snapshot, World, body};
+
+#[tokio::test]
+async fn verify_declares_nothing_and_names_what_is_missing() {
+    let world = World::new().await;
+    let refused = world.run(&["run", "--topology", "verify", "--http-addr", "127.0.0.1:0"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for missing in [
+        format!("exchange {}", world.exchange),
+        format!("exchange {}.dlx", world.queue),
+        format!("queue {}", world.queue),
+        format!("queue {}.dead-letter", world.queue),
+        "LIFECYCLE_TOPOLOGY=declare".to_owned(),
+    ] {
+        assert!(refused.stderr.contains(&missing), "{missing}: {refused:?}");
+    }
+    let again = world.run(&["run", "--topology", "verify", "--http-addr", "127.0.0.1:0"]).await;
+    assert!(again.stderr.contains(&format!("queue {}", world.queue)), "the first must not have declared it");
+}
+
+#[tokio::test]
+async fn verify_works_on_what_another_has_declared() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world.worker().await.stop().await;
+    let worker = world.worker_with(&[("LIFECYCLE_TOPOLOGY", "verify")]).await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn queue_of_another_kind_is_refused_with_the_mend() {
+    let world = World::new().await;
+    let (connection, channel) = world.channel().await;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(world.queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    let refused = world.run(&["run", "--http-addr", "127.0.0.1:0"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&world.queue) && refused.stderr.contains("inequivalent arg"), "{refused:?}");
+    assert!(refused.stderr.contains("LIFECYCLE_TOPOLOGY=verify"), "{refused:?}");
+    channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn hosts_exchange_with_properties_of_its_own_is_used_as_it_is() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let (connection, channel) = world.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("alternate-exchange".into(), AMQPValue::LongString("amq.fanout".into()));
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    channel.exchange_declare(world.exchange.as_str().into(), ExchangeKind::Topic, durable, arguments).await.unwrap();
+    let worker = world.worker().await;
+    world.publish_raw(&[body(event, "confirmed", OffsetDateTime::now_utc())]).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn wrong_password_stops_at_the_start_and_is_not_shown() {
+    let world = World::new().await;
+    let (scheme, rest) = world.servers.amqp_url.split_once("://").unwrap();
+    let (_, host) = rest.split_once('@').unwrap();
+    let mut command = world.program(&["run", "--http-addr", "127.0.0.1:0"]);
+    command.env("AMQP_URL", format!("{scheme}://guest:not-the-password@{host}"));
+    let refused = crate::support::finish(command);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("ACCESS"), "{refused:?}");
+    assert!(!refused.stderr.contains("not-the-password"), "{refused:?}");
+}

@@ -1,0 +1,115 @@
+//! "TTL": by the database's clock, and by the type's policy where a row came without `expires_at`.
+
+use snapshot_lifecycle::storage::{Acquired, LeaseName};
+use sqlx::Connection;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, eventually, set};
+
+async fn holder(world: &World) -> Uuid {
+    let holder = Uuid::new_v4();
+    assert_eq!(world.database().acquire_lease(LeaseName::Ttl, holder, None).await.unwrap(), Acquired::Yes);
+    holder
+}
+
+#[tokio::test]
+async fn expired_goes_at_the_cutoff_and_a_microsecond_later_stays() {
+    let world = World::new().await;
+    let (team, database) = (world.team().await, world.database());
+    let cutoff = database.ttl_cutoff().await.unwrap();
+    world.insert(&Snapshot::of(team).expires_at(cutoff - Duration::MICROSECOND)).await;
+    world.insert(&Snapshot::of(team).expires_at(cutoff)).await;
+    let later = world.insert(&Snapshot::of(team).expires_at(cutoff + Duration::MICROSECOND)).await;
+    let batch = database.delete_expired(holder(&world).await, None, cutoff, 100, None).await.unwrap().unwrap();
+    assert_eq!(batch.deleted, 2);
+    assert_eq!(world.snapshots().await, set([later]));
+}
+
+#[tokio::test]
+async fn worker_sweeps_what_has_expired_of_every_type_and_nothing_else() {
+    let world = World::new().await;
+    let (team, event, now) = (world.team().await, world.event().await, OffsetDateTime::now_utc());
+    for kind in ["offer", "rooms", "products", "qna", "floor_plan"] {
+        world.insert(&Snapshot::of(team).kind(kind).event(event).expires_at(now - Duration::SECOND)).await;
+    }
+    let alive = world.insert(&Snapshot::of(team).event(event).expires_at(now + Duration::HOUR)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "200ms")]).await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 5.0).await;
+    assert_eq!(world.snapshots().await, set([alive]));
+    let soon = world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::now_utc() + Duration::SECOND)).await;
+    assert!(world.snapshots().await.contains(&soon));
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 6.0).await;
+    assert_eq!(world.snapshots().await, set([alive]));
+    eventually("the gauge of the last pass", async || worker.metric("last_pass_timestamp_seconds{rule=\"ttl\"}") > 1e9)
+        .await;
+}
+
+#[tokio::test]
+async fn many_rows_of_one_instant_are_swept_in_several_batches() {
+    let world = World::new().await;
+    let (team, database) = (world.team().await, world.database());
+    let at = OffsetDateTime::now_utc() - Duration::HOUR;
+    for _ in 0..7 {
+        world.insert(&Snapshot::of(team).expires_at(at)).await;
+    }
+    let (holder, cutoff) = (holder(&world).await, database.ttl_cutoff().await.unwrap());
+    let (mut cursor, mut deleted, mut batches) = (None, 0, 0);
+    loop {
+        let batch = database.delete_expired(holder, cursor, cutoff, 2, None).await.unwrap().unwrap();
+        deleted += batch.deleted;
+        batches += 1;
+        match batch.cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!((deleted, batches), (7, 5));
+    assert!(world.snapshots().await.is_empty());
+}
+
+#[tokio::test]
+async fn row_without_expires_at_gets_its_types_ttl_and_an_explicit_one_is_honoured() {
+    let world = World::new().await;
+    let team = world.team().await;
+    for (kind, days) in [("offer", 7), ("rooms", 7), ("products", 7), ("floor_plan", 7), ("qna", 365)] {
+        world
+            .sql(format!(
+                "INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', '{kind}', '{{}}')"
+            ))
+            .await;
+        let right = format!("snapshot_type = '{kind}' AND expires_at = created_at + interval '{days} days'");
+        assert_eq!(world.count(&right).await, 1, "{kind}");
+    }
+    world
+        .sql(format!(
+            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) VALUES ('{team}', 'old', '{{}}', '2026-01-01Z', NULL), \
+             ('{team}', 'undated', '{{}}', NULL, NULL), ('{team}', 'explicit', '{{}}', now(), '2030-01-01Z')"
+        ))
+        .await;
+    assert_eq!(world.count("snapshot_type = 'old' AND expires_at = '2026-01-08Z'").await, 1);
+    assert_eq!(world.count("snapshot_type = 'undated' AND expires_at BETWEEN now() + interval '6 days' AND now() + interval '7 days'").await, 1);
+    assert_eq!(world.count("snapshot_type = 'explicit' AND expires_at = '2030-01-01Z'").await, 1);
+}
+
+#[tokio::test]
+async fn row_that_another_holds_is_passed_over_and_one_whose_life_was_lengthened_meanwhile_stays() {
+    let world = World::new().await;
+    let (team, past) = (world.team().await, OffsetDateTime::now_utc() - Duration::HOUR);
+    let held = world.insert(&Snapshot::of(team).expires_at(past)).await;
+    world.insert(&Snapshot::of(team).expires_at(past)).await;
+    let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut host).await.unwrap();
+    sqlx::query("UPDATE public.snapshots SET expires_at = now() + interval '1 day' WHERE id = $1")
+        .bind(held)
+        .execute(&mut host)
+        .await
+        .unwrap();
+    let swept = world.run(&["sweep", "--yes"]).await;
+    assert_eq!((swept.code, swept.json()["deleted"].as_u64()), (0, Some(1)), "{swept:?}");
+    assert_eq!(world.snapshots().await, set([held]));
+    sqlx::raw_sql("COMMIT").execute(&mut host).await.unwrap();
+    let swept = world.run(&["sweep", "--yes"]).await;
+    assert_eq!(swept.json()["deleted"].as_u64(), Some(0));
+    assert_eq!(world.snapshots().await, set([held]));
+}

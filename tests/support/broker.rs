@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use uuid::Uuid;
+
+use super::{World, eventually};
+
+/// A message read back from a queue.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub body: Vec<u8>,
+    pub exchange: String,
+    pub routing_key: String,
+    pub properties: BasicProperties,
+}
+
+impl Letter {
+    /// Headers as text.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let table = self.properties.headers().clone().unwrap_or_default();
+        table.inner().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    pub fn header(&self, name: &str) -> String {
+        self.headers().get(name).cloned().unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers()))
+    }
+
+    pub fn reason(&self) -> String {
+        self.header("lifecycle-reason")
+    }
+}
+
+fn text(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl World {
+    /// A client of its own, as another program would have.
+    pub async fn channel(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(&self.servers.amqp_url, ConnectionProperties::default())
+            .await
+            .expect("RabbitMQ answers");
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        (connection, channel)
+    }
+
+    /// Publishes bodies as another program would: confirmed, persistent, with the routing key of a confirmed event.
+    pub async fn publish_raw(&self, bodies: &[Vec<u8>]) {
+        let bare = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        self.publish_with(bodies, &bare).await;
+    }
+
+    pub async fn publish_with(&self, bodies: &[Vec<u8>], properties: &BasicProperties) {
+        let (connection, channel) = self.channel().await;
+        let mut confirms = Vec::new();
+        for body in bodies {
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let published = channel.basic_publish(
+                self.exchange.as_str().into(),
+                "event.status.confirmed".into(),
+                options,
+                body,
+                properties.clone(),
+            );
+            confirms.push(published.await.unwrap());
+        }
+        for confirm in confirms {
+            let confirmation = confirm.await.unwrap();
+            assert!(confirmation.is_ack() && confirmation.take_message().is_none(), "the message has a queue");
+        }
+        connection.close(200, "done".into()).await.ok();
+    }
+
+    /// A confirmed message for an event, at a time.
+    pub async fn confirm_event(&self, event: Uuid, at: time::OffsetDateTime) {
+        self.publish_raw(&[body(event, "confirmed", at)]).await;
+    }
+
+    /// Messages ready in a queue.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let (connection, channel) = self.channel().await;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let depth = channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .expect("the queue is there")
+            .message_count();
+        connection.close(200, "done".into()).await.ok();
+        depth
+    }
+
+    pub async fn dead_letters(&self) -> u32 {
+        self.depth(&format!("{}.dead-letter", self.queue)).await
+    }
+
+    /// Waits for so many dead letters and takes them out, the oldest first.
+    pub async fn take_dead_letters(&self, count: u32) -> Vec<Letter> {
+        let queue = format!("{}.dead-letter", self.queue);
+        eventually(&format!("{count} dead letters"), async || self.depth(&queue).await >= count).await;
+        let (connection, channel) = self.channel().await;
+        let mut letters = Vec::new();
+        while let Some(got) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await.unwrap() {
+            got.delivery.acker.ack(BasicAckOptions::default()).await.unwrap();
+            letters.push(Letter {
+                body: got.delivery.data,
+                exchange: got.delivery.exchange.to_string(),
+                routing_key: got.delivery.routing_key.to_string(),
+                properties: got.delivery.properties,
+            });
+        }
+        connection.close(200, "done".into()).await.ok();
+        assert_eq!(letters.len(), count as usize, "dead letters: {letters:?}");
+        letters
+    }
+}
+
+/// The body of a status message.
+pub fn body(event: Uuid, status: &str, at: time::OffsetDateTime) -> Vec<u8> {
+    body_of_team(event, None, status, at)
+}
+
+/// The same with a team.
+pub fn body_of_team(event: Uuid, team: Option<Uuid>, status: &str, at: time::OffsetDateTime) -> Vec<u8> {
+    let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
+    serde_json::to_vec(&serde_json::json!({
+        "message_id": Uuid::new_v4(), "event_id": event, "team_id": team, "status": status, "step": 7, "occurred_at": at,
+    }))
+    .unwrap()
+}

@@ -1,0 +1,30 @@
+//! What the tests stand on: servers, a world of its own for each test, the program's processes, and waiting for conditions.
+
+mod broker;
+mod process;
+mod servers;
+mod world;
+
+use std::time::{Duration, Instant};
+
+pub use broker::{body, body_of_team};
+pub use process::{finish, program};
+pub use servers::Servers;
+pub use world::{HOST_TABLES, Snapshot, World, set};
+
+/// Longer than anything takes on a loaded machine; a condition that does not come true by then never will.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Looks again until the condition holds; fails with what was waited for.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < PATIENCE, "waited in vain for: {what}");
+        pause().await;
+    }
+}
+
+/// The pause between two looks at a condition.
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(25)).await;
+}

@@ -1,0 +1,199 @@
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::{World, eventually, pause};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_snapshot-lifecycle");
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is not JSON alone: {error}: {self:?}"))
+    }
+}
+
+/// The program with no environment but its search path.
+pub fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+pub fn finish(mut command: Command) -> Finished {
+    let output = command.output().expect("the program can be run");
+    Finished {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl World {
+    /// The program with this world's servers and names in its environment.
+    pub fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = program(arguments);
+        command
+            .env("DATABASE_URL", &self.database_url)
+            .env("AMQP_URL", &self.servers.amqp_url)
+            .env("LIFECYCLE_EXCHANGE", &self.exchange)
+            .env("LIFECYCLE_QUEUE", &self.queue);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Finished {
+        let command = self.program(arguments);
+        tokio::task::spawn_blocking(move || finish(command)).await.unwrap()
+    }
+
+    /// Starts a worker that never sweeps by itself, and waits until it is ready.
+    pub async fn worker(&self) -> Worker {
+        self.worker_with(&[]).await
+    }
+
+    /// The same with more variables.
+    pub async fn worker_with(&self, variables: &[(&str, &str)]) -> Worker {
+        let worker = self.start_worker(variables).await;
+        worker.becomes_ready(true).await;
+        worker
+    }
+
+    /// Starts a worker and waits for nothing but its HTTP server.
+    pub async fn start_worker(&self, variables: &[(&str, &str)]) -> Worker {
+        let log = std::env::temp_dir().join(format!("{}-{}.log", self.queue, uuid::Uuid::new_v4().simple()));
+        let mut command = self.program(&["run"]);
+        command
+            .env("LIFECYCLE_HTTP_ADDR", "127.0.0.1:0")
+            .env("LIFECYCLE_SWEEP_INTERVAL", "1000d")
+            .env("LIFECYCLE_EVICT_INTERVAL", "1000d")
+            .env("LIFECYCLE_LOG_FORMAT", "json")
+            .envs(variables.iter().copied())
+            .stderr(File::create(&log).unwrap())
+            .stdout(Stdio::null());
+        let child = command.spawn().expect("the program can be run");
+        let mut worker = Worker { child, log, http: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        eventually("the worker's HTTP address in its log", async || {
+            if let Some(line) = worker.logged("starting").first() {
+                worker.http = line["http_addr"].as_str().unwrap().parse().unwrap();
+                true
+            } else {
+                let ended = worker.child.try_wait().unwrap();
+                assert!(ended.is_none(), "the worker ended: {ended:?}\n{}", worker.log_text());
+                false
+            }
+        })
+        .await;
+        worker
+    }
+}
+
+/// A running worker; killed when dropped.
+pub struct Worker {
+    child: Child,
+    log: PathBuf,
+    http: SocketAddr,
+}
+
+impl Worker {
+    pub async fn becomes_ready(&self, ready: bool) {
+        let code = if ready { 200 } else { 503 };
+        eventually(&format!("readiness {code}\n{}", self.log_text()), async || self.get("/readyz").0 == code).await;
+    }
+
+    /// Status and body of a GET.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let Ok(mut stream) = TcpStream::connect(self.http) else { return (0, String::new()) };
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: worker\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+        (code, body.to_owned())
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The value of a series, as in `metric("messages_total{outcome=\"applied\"}")`.
+    pub fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.get("/metrics");
+        let name = format!("snapshot_lifecycle_{series} ");
+        let line =
+            text.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("no series {name}in\n{text}"));
+        line[name.len()..].parse().unwrap()
+    }
+
+    /// Waits until a counter has reached a value.
+    pub async fn reaches(&self, series: &str, value: f64) {
+        eventually(&format!("{series} to reach {value}\n{}", self.log_text()), async || self.metric(series) >= value)
+            .await;
+    }
+
+    /// Log lines with this message.
+    pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
+        let lines = BufReader::new(File::open(&self.log).unwrap()).lines();
+        lines
+            .map_while(Result::ok)
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
+            .filter(|line| line["message"] == message)
+            .collect()
+    }
+
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "the worker is there to be signalled");
+    }
+
+    /// Waits for the process to end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let began = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < super::PATIENCE, "the worker does not end:\n{}", self.log_text());
+            pause().await;
+        }
+    }
+
+    /// Stops it as an operator does and expects the exit code 0.
+    pub async fn stop(mut self) {
+        self.signal("TERM");
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", self.log_text());
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if !std::thread::panicking() {
+            std::fs::remove_file(&self.log).ok();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A PostgreSQL and a RabbitMQ.
+pub struct Servers {
+    pub database_url: String,
+    pub amqp_url: String,
+    /// Where they live, when they are ours to stop.
+    directory: Option<PathBuf>,
+}
+
+/// The program that starts and stops servers, for people and tests alike.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/servers");
+
+impl Servers {
+    /// One pair for all tests of the run: those of `DATABASE_URL` and `AMQP_URL`, or private ones, started once.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<Servers>> = OnceLock::new();
+        // Never dropped: the guard process stops them when this process is gone.
+        Arc::clone(SHARED.get_or_init(|| {
+            Arc::new(match (env::var("DATABASE_URL"), env::var("AMQP_URL")) {
+                (Ok(database_url), Ok(amqp_url)) => Self { database_url, amqp_url, directory: None },
+                _ => Self::start(),
+            })
+        }))
+    }
+
+    /// A pair that a test may stop and kill. Started once and handed on from test to test, one at a time.
+    pub fn private() -> PrivateServers {
+        static SERVERS: OnceLock<Arc<Servers>> = OnceLock::new();
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let servers = Arc::clone(SERVERS.get_or_init(|| Arc::new(Self::start())));
+        // The one before may have failed half-way and left a server down.
+        servers.control(&["postgres", "start"]);
+        servers.control(&["rabbitmq", "start"]);
+        PrivateServers { servers, _turn: turn }
+    }
+
+    fn start() -> Self {
+        let directory = env::temp_dir().join(format!("snapshot-lifecycle-test-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&directory).expect("a directory for the servers");
+        let path = directory.to_str().expect("a path in UTF-8");
+        script(&["install"]);
+        script(&["guard", path, &std::process::id().to_string()]);
+        // Tests kill processes, not machines: what the operating system has is safe.
+        let database_url = script(&["postgres", "start", path, "fsync=off", "max_connections=300"]);
+        let amqp_url = script(&["rabbitmq", "start", path]);
+        Self { database_url, amqp_url, directory: Some(directory) }
+    }
+
+    /// `deploy/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.
+    pub fn control(&self, words: &[&str]) -> String {
+        let directory = self.directory.as_ref().expect("only private servers may be stopped");
+        let [server, action, rest @ ..] = words else { panic!("a server and what to do with it: {words:?}") };
+        let mut arguments = vec![*server, *action, directory.to_str().expect("a path in UTF-8")];
+        arguments.extend(rest);
+        script(&arguments)
+    }
+}
+
+/// A pair for one test alone.
+pub struct PrivateServers {
+    servers: Arc<Servers>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl PrivateServers {
+    pub fn pair(&self) -> Arc<Servers> {
+        Arc::clone(&self.servers)
+    }
+
+    pub fn control(&self, words: &[&str]) -> String {
+        self.servers.control(words)
+    }
+}
+
+fn script(arguments: &[&str]) -> String {
+    let output = Command::new(SCRIPT).args(arguments).stdin(Stdio::null()).output().expect("deploy/servers can be run");
+    assert!(
+        output.status.success(),
+        "deploy/servers {} failed:\n{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("output in UTF-8").trim().to_owned()
+}

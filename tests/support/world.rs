@@ -1,0 +1,217 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use snapshot_lifecycle::storage::Database;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Servers;
+
+/// A database, an exchange and a queue that nobody else uses.
+pub struct World {
+    pub servers: Arc<Servers>,
+    pub pool: PgPool,
+    pub database_url: String,
+    pub exchange: String,
+    pub queue: String,
+}
+
+/// A row of `public.snapshots` to insert.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub team: Uuid,
+    pub kind: &'static str,
+    pub event: Option<Uuid>,
+    pub created_at: Option<OffsetDateTime>,
+    pub expires_at: OffsetDateTime,
+}
+
+impl Snapshot {
+    /// Created an hour ago, expiring in a week.
+    pub fn of(team: Uuid) -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self {
+            team,
+            kind: "offer",
+            event: None,
+            created_at: Some(now - Duration::HOUR),
+            expires_at: now + Duration::WEEK,
+        }
+    }
+
+    pub fn event(mut self, event: Uuid) -> Self {
+        self.event = Some(event);
+        self
+    }
+
+    pub fn kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    pub fn created_at(mut self, at: OffsetDateTime) -> Self {
+        self.created_at = Some(at);
+        self
+    }
+
+    pub fn without_created_at(mut self) -> Self {
+        self.created_at = None;
+        self
+    }
+
+    pub fn expires_at(mut self, at: OffsetDateTime) -> Self {
+        self.expires_at = at;
+        self
+    }
+}
+
+/// What the host has before us: as in the note that the project comes from.
+pub const HOST_TABLES: &str = "
+    CREATE TABLE public.teams (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
+    CREATE TABLE public.events (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
+";
+
+impl World {
+    /// The host's tables and all migrations, on the shared servers.
+    pub async fn new() -> Self {
+        Self::on(Servers::shared()).await
+    }
+
+    /// The same on servers that the test may stop.
+    pub async fn on(servers: Arc<Servers>) -> Self {
+        let world = Self::bare(servers).await;
+        world.sql(HOST_TABLES).await;
+        world.database().migrate().await.expect("migrations apply");
+        world
+    }
+
+    /// A database with nothing in it.
+    pub async fn bare(servers: Arc<Servers>) -> Self {
+        let name = format!("it_{}", Uuid::new_v4().simple());
+        let admin = pool(&servers.database_url).await;
+        // template0: nobody is connected to it, so databases can be made side by side.
+        execute(&admin, format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+        admin.close().await;
+        let database_url = with_database(&servers.database_url, &name);
+        Self {
+            pool: pool(&database_url).await,
+            database_url,
+            exchange: format!("{name}.event.status"),
+            queue: format!("{name}.lifecycle"),
+            servers,
+        }
+    }
+
+    /// The library's own way to the database.
+    pub fn database(&self) -> Database {
+        Database::new(Some(&SecretString::from(self.database_url.clone())), 4).expect("a usable URL")
+    }
+
+    pub async fn sql(&self, sql: impl Into<String>) {
+        execute(&self.pool, sql.into()).await;
+    }
+
+    pub async fn team(&self) -> Uuid {
+        sqlx::query_scalar("INSERT INTO public.teams DEFAULT VALUES RETURNING id").fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn event(&self) -> Uuid {
+        sqlx::query_scalar("INSERT INTO public.events DEFAULT VALUES RETURNING id").fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn insert(&self, snapshot: &Snapshot) -> Uuid {
+        sqlx::query_scalar(
+            "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at, expires_at) \
+             VALUES ($1, $2, $3, '{}', $4, $5) RETURNING id",
+        )
+        .bind(snapshot.team)
+        .bind(snapshot.kind)
+        .bind(snapshot.event)
+        .bind(snapshot.created_at)
+        .bind(snapshot.expires_at)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// So many snapshots of a team, a second apart, the first the oldest. Returns their ids in that order.
+    pub async fn insert_many(&self, team: Uuid, count: i32) -> Vec<Uuid> {
+        sqlx::query_scalar(
+            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) \
+             SELECT $1, 'offer', '{}', now() - interval '1 day' + make_interval(secs => n), now() + interval '7 days' \
+             FROM generate_series(1, $2) AS n ORDER BY n RETURNING id",
+        )
+        .bind(team)
+        .bind(count)
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The ids of all snapshots that are there.
+    pub async fn snapshots(&self) -> BTreeSet<Uuid> {
+        let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots").fetch_all(&self.pool).await.unwrap();
+        ids.into_iter().collect()
+    }
+
+    pub async fn count(&self, condition: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM public.snapshots WHERE {condition}");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+/// The set of the given ids.
+pub fn set<const N: usize>(ids: [Uuid; N]) -> BTreeSet<Uuid> {
+    ids.into_iter().collect()
+}
+
+async fn pool(url: &str) -> PgPool {
+    PgPoolOptions::new().max_connections(8).connect(url).await.expect("PostgreSQL answers")
+}
+
+async fn execute(pool: &PgPool, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (before, query) = url.split_once('?').map_or((url, None), |(before, query)| (before, Some(query)));
+    let (server, _) = before.rsplit_once('/').expect("a URL with a database");
+    query.map_or_else(|| format!("{server}/{name}"), |query| format!("{server}/{name}?{query}"))
+}
+
+/// Servers that were given are left as they were found.
+impl Drop for World {
+    fn drop(&mut self) {
+        let (url, database_url, pool) =
+            (self.servers.database_url.clone(), self.database_url.clone(), self.pool.clone());
+        let drop_database = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                drop(pool);
+                let name = database_url
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .split('?')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                if let Ok(admin) = PgPoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(std::time::Duration::from_secs(2))
+                    .connect(&url)
+                    .await
+                {
+                    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
+                        .execute(&admin)
+                        .await
+                        .ok();
+                }
+            });
+        });
+        drop_database.join().ok();
+    }
+}
