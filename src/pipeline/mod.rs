@@ -1,6 +1,6 @@
 //! The way of one delivery: intake, batch, apply, settle.
 //!
-//! Every delivery gets exactly one [`Fate`](settle::Fate), and none before its work is committed or its letter confirmed.
+//! Every delivery gets exactly one fate (`settle::Fate`), and none before its work is committed or its letter confirmed.
 //! What is in hand never exceeds the prefetch. Nothing outlives an epoch (one subscription): when it ends, deliveries are
 //! dropped and the broker gives them to somebody again; every step may therefore happen twice, and does no harm then.
 //!

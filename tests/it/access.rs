@@ -31,7 +31,7 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
     let url = url_of(&world, &role);
     let (team, other, event) = (world.team().await, world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;
-    world.insert(&Snapshot::of(other).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
     let ids = world.insert_many(other, 4).await;
     let variables = [
         ("DATABASE_URL", url.as_str()),

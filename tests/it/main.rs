@@ -14,6 +14,7 @@ mod http;
 mod migrations;
 mod outages;
 mod passes;
+mod pooler;
 mod shutdown;
 mod topology;
 mod ttl;

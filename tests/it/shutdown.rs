@@ -40,9 +40,8 @@ async fn what_is_in_flight_at_the_stop_is_finished_or_goes_back() {
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     worker.signal("TERM");
     assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log_text());
-    let waiting = world.depth(&world.queue).await;
     let rows = world.snapshots().await.len() - 1;
-    assert!(waiting as usize >= rows, "{rows} rows of {waiting} waiting messages");
+    eventually("a message for each row that is left", async || world.depth(&world.queue).await as usize >= rows).await;
     let next = world.worker().await;
     eventually("the rest to be applied", async || world.snapshots().await == set([survivor])).await;
     next.stop().await;

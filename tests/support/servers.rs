@@ -51,6 +51,12 @@ impl Servers {
         Self { database_url, amqp_url, directory: Some(directory) }
     }
 
+    /// Starts a pooler in transaction mode in front of this pair's PostgreSQL and returns its URL.
+    pub fn pooler(&self) -> String {
+        script(&["install", "pgbouncer"]);
+        self.control(&["pgbouncer", "start"])
+    }
+
     /// `deploy/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.
     pub fn control(&self, words: &[&str]) -> String {
         let directory = self.directory.as_ref().expect("only private servers may be stopped");

@@ -1,0 +1,45 @@
+//! Everything through PgBouncer in transaction mode with its default configuration: no session to rely on.
+
+use time::OffsetDateTime;
+
+use crate::support::{HOST_TABLES, Servers, Snapshot, World, body, set};
+
+#[tokio::test]
+async fn main_job_needs_no_session() {
+    let servers = Servers::private();
+    let pair = servers.pair();
+    let mut world = World::bare(pair.clone()).await;
+    world.sql(HOST_TABLES).await;
+    let database = world.database_url.rsplit('/').next().unwrap().to_owned();
+    let pooler = pair.pooler();
+    world.database_url = format!("{}/{database}", pooler.rsplit_once('/').unwrap().0);
+
+    let migrations = tokio::join!(world.run(&["migrate"]), world.run(&["migrate"]));
+    assert_eq!((migrations.0.code, migrations.1.code), (0, 0), "{migrations:?}");
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    let ids = world.insert_many(world.team().await, 4).await;
+    let variables = [
+        ("LIFECYCLE_SWEEP_INTERVAL", "100ms"),
+        ("LIFECYCLE_EVICT_INTERVAL", "100ms"),
+        ("LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", "3"),
+        ("LIFECYCLE_DELETE_RATE", "1000"),
+    ];
+    // Two workers, so that statements of several clients meet on the pooler's connections.
+    let (one, two) = (world.worker_with(&variables).await, world.worker_with(&variables).await);
+    let mut bodies = vec![body(event, "confirmed", OffsetDateTime::now_utc())];
+    bodies.resize_with(200, || body(event, "confirmed", OffsetDateTime::now_utc()));
+    world.publish_raw(&bodies).await;
+    crate::support::eventually("all messages to be applied and all passes done", async || {
+        let sum = |series: &str| one.metric(series) + two.metric(series);
+        sum("messages_total{outcome=\"applied\"}") >= 200.0
+            && sum("snapshots_deleted_total{rule=\"ttl\"}") >= 1.0
+            && sum("snapshots_deleted_total{rule=\"cap\"}") >= 1.0
+    })
+    .await;
+    assert_eq!(world.snapshots().await, set([ids[1], ids[2], ids[3]]));
+    assert_eq!(world.dead_letters().await, 0);
+    one.stop().await;
+    two.stop().await;
+}
