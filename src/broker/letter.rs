@@ -22,7 +22,7 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
     headers::set_text(&mut headers, headers::REASON, reject.reason.as_str());
     headers::set_text(&mut headers, headers::ERROR, shortened(&reject.error));
     headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt());
-    headers::set_text(&mut headers, headers::DEAD_LETTERED_AT, &now.format(&Rfc3339).unwrap_or_default());
+    headers::set_text(&mut headers, headers::DEAD_LETTERED_AT, &to_the_millisecond(now));
     Outgoing {
         exchange: topology.dead_letter_exchange(),
         routing_key,
@@ -97,6 +97,12 @@ fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
         properties = properties.with_app_id(value.clone());
     }
     properties
+}
+
+/// Nobody reads nanoseconds.
+fn to_the_millisecond(at: OffsetDateTime) -> String {
+    let nanosecond = at.nanosecond() / 1_000_000 * 1_000_000;
+    at.replace_nanosecond(nanosecond).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
 fn shortened(error: &str) -> &str {

@@ -70,6 +70,9 @@ impl OutputOptions {
     }
 }
 
+/// Columns below which a table is not made to fit.
+const NARROWEST: u16 = 40;
+
 fn table(rows: Rows) -> String {
     let mut text = String::new();
     if !rows.lines.is_empty() {
@@ -80,6 +83,10 @@ fn table(rows: Rows) -> String {
             .set_header(rows.heading);
         for row in rows.lines {
             table.add_row(row);
+        }
+        // A terminal that does not know its width says 0, and a column of single letters helps nobody.
+        if table.width().is_some_and(|width| width < NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
         }
         text = format!("{table}\n");
     }
