@@ -102,7 +102,7 @@ impl Lifecycle {
         self.tasks.close();
         if tokio::time::timeout(self.timeout, self.tasks.wait()).await.is_err() {
             tracing::warn!(
-                timeout_ms = self.timeout.as_millis(),
+                timeout_seconds = self.timeout.as_secs_f64(),
                 "not finished within the shutdown time-out: letting go; what was in flight goes back to the queue"
             );
             self.stop.hard.cancel();

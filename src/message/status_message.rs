@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use super::{Envelope, EventStatus, decode};
 /// assert_eq!(again, message);
 /// # Ok::<(), snapshot_lifecycle::InvalidStatusMessage>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatusMessage {
     /// For tracing and for finding the message again.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,9 @@
 //! answers again. So an outage of any length costs a message one delivery of its limit.
 
 mod apply;
+mod epoch;
 mod intake;
+mod letters;
 mod settle;
 mod supervisor;
 

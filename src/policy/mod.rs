@@ -6,6 +6,6 @@ mod retry;
 mod rule;
 
 pub use decide::{Decision, EventEnd, decide, merge};
-pub use retention::{RetentionPolicy, TypeRetention};
+pub use retention::RetentionPolicy;
 pub use retry::{DELAYS, NextStep, after_failure};
 pub use rule::Rule;

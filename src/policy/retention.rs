@@ -1,16 +1,3 @@
-use std::time::Duration;
-
-/// TTL and fate at the event's end of one snapshot type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypeRetention {
-    /// The type's name.
-    pub snapshot_type: String,
-    /// How long a snapshot lives that was inserted without `expires_at`.
-    pub ttl: Duration,
-    /// Whether it outlives its event.
-    pub keep_after_event: bool,
-}
-
 /// Which types outlive their event: a default, and the types that differ from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionPolicy {

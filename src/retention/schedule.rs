@@ -89,21 +89,21 @@ impl<P: Pass> Schedule<P> {
 
     fn log(&self, result: &Result<Report, PassError>, took: Duration) {
         let rule = self.pass.rule().as_str();
-        let took_ms = took.as_millis();
+        let seconds = took.as_secs_f64();
         self.metrics.observe_pass(self.pass.rule(), took);
         match result {
-            Ok(report) if report.deleted == 0 => tracing::debug!(rule, took_ms, "pass found nothing"),
+            Ok(report) if report.deleted == 0 => tracing::debug!(rule, seconds, "pass found nothing"),
             Ok(report) => tracing::info!(
                 rule,
                 deleted = report.deleted,
                 batches = report.batches,
                 completed = report.completed,
-                took_ms,
+                seconds,
                 "pass done"
             ),
             Err(error) => tracing::warn!(
                 rule,
-                took_ms,
+                seconds,
                 error = error.one_line(),
                 "pass failed; trying again at the next interval"
             ),

@@ -1,0 +1,72 @@
+use super::epoch::{End, acknowledge};
+use super::supervisor::Pipeline;
+use crate::broker::{Delivery, Outgoing, dead_letter, wait_for_retry};
+use crate::message::{Reason, Reject};
+use crate::telemetry::Outcome;
+
+/// A delivery whose letter is not confirmed yet.
+pub(super) struct Unsettled {
+    delivery: Delivery,
+    letter: Outgoing,
+    purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Retry,
+    DeadLetter(Reason),
+}
+
+impl Pipeline {
+    pub(super) fn retry(&self, delivery: Delivery, delay: usize, error: &str) -> Unsettled {
+        tracing::warn!(
+            attempt = delivery.attempt(),
+            message_id = delivery.envelope().message_id,
+            error,
+            "message failed by itself; it waits for another try"
+        );
+        let letter = wait_for_retry(&self.options.topology, &delivery, delay, error);
+        Unsettled { delivery, letter, purpose: Purpose::Retry }
+    }
+
+    pub(super) fn letter(&self, delivery: Delivery, reject: &Reject) -> Unsettled {
+        tracing::warn!(
+            reason = reject.reason.as_str(),
+            attempt = delivery.attempt(),
+            message_id = delivery.envelope().message_id,
+            bytes = delivery.body().len(),
+            "message goes to the dead-letter queue"
+        );
+        let letter = dead_letter(&self.options.topology, &delivery, reject, self.clock.now());
+        Unsettled { delivery, letter, purpose: Purpose::DeadLetter(reject.reason) }
+    }
+
+    /// Publishes the letters and acknowledges the originals of those that are confirmed; the others stay in the list, to be
+    /// sent again. A letter may so be there twice; it is never lost.
+    pub(super) async fn send_letters(&self, unsettled: &mut Vec<Unsettled>) -> Result<(), End> {
+        let letters: Vec<_> = unsettled.iter().map(|unsettled| &unsettled.letter).collect();
+        let answers = self.publisher.publish(&letters).await;
+        let mut left = Vec::new();
+        let mut error = None;
+        for (sent, answer) in unsettled.drain(..).zip(answers) {
+            match answer {
+                Ok(()) => {
+                    acknowledge(&sent.delivery, false).await?;
+                    match sent.purpose {
+                        Purpose::Retry => self.metrics.count_messages(Outcome::Retried, 1),
+                        Purpose::DeadLetter(reason) => self.metrics.count_dead_letter(reason),
+                    }
+                }
+                Err(refused) => {
+                    error = Some(refused);
+                    left.push(sent);
+                }
+            }
+        }
+        if let Some(error) = error {
+            tracing::warn!(letters = left.len(), %error, "letters could not be placed; their messages stay in hand");
+        }
+        *unsettled = left;
+        Ok(())
+    }
+}
