@@ -52,7 +52,7 @@ impl Probe {
         let up = if self.health.is_up(Dependency::Postgres) {
             self.database.ping().await.is_ok()
         } else {
-            self.database.check_access().await.is_ok()
+            self.database.check_ready().await.is_ok()
         };
         self.health.set(Dependency::Postgres, up);
         if !measure {

@@ -11,8 +11,9 @@ CREATE ROLE snapshot_lifecycle_worker LOGIN NOINHERIT PASSWORD :'password';
 
 GRANT USAGE ON SCHEMA public, snapshot_lifecycle TO snapshot_lifecycle_worker;
 GRANT SELECT, DELETE ON public.snapshots TO snapshot_lifecycle_worker;
--- A row lock (SELECT … FOR UPDATE, FOR KEY SHARE) counts as an update of some column. The policy below lets rows be
--- locked (USING) and lets no changed row be written (WITH CHECK).
+-- A row lock (SELECT … FOR UPDATE, FOR KEY SHARE) counts as an update of some column. The two policies for UPDATE below let
+-- rows be locked (USING) and let no changed row be written (WITH CHECK); the second is restrictive, because the
+-- host's own policy would otherwise permit what the first does not.
 GRANT UPDATE (id) ON public.snapshots TO snapshot_lifecycle_worker;
 
 CREATE POLICY snapshot_lifecycle_worker_select ON public.snapshots
@@ -21,6 +22,8 @@ CREATE POLICY snapshot_lifecycle_worker_delete ON public.snapshots
     FOR DELETE TO snapshot_lifecycle_worker USING (true);
 CREATE POLICY snapshot_lifecycle_worker_lock ON public.snapshots
     FOR UPDATE TO snapshot_lifecycle_worker USING (true) WITH CHECK (false);
+CREATE POLICY snapshot_lifecycle_worker_never_write ON public.snapshots
+    AS RESTRICTIVE FOR UPDATE TO snapshot_lifecycle_worker USING (true) WITH CHECK (false);
 
 GRANT SELECT ON snapshot_lifecycle.migrations, snapshot_lifecycle.retention TO snapshot_lifecycle_worker;
 GRANT SELECT, INSERT, UPDATE ON snapshot_lifecycle.lease TO snapshot_lifecycle_worker;

@@ -11,6 +11,8 @@ pub struct Subscription {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
+    /// The end, when it was met behind deliveries that had to be returned first. lapin tells of a cancel only once.
+    ended: Option<Taken>,
 }
 
 /// What a look at the subscription brought.
@@ -27,7 +29,7 @@ impl Subscription {
     pub async fn open(address: &BrokerAddress, topology: &Topology, prefetch: u16) -> Result<Self, BrokerError> {
         let connection = connect(address, "consumer").await?;
         match Self::start(&connection, topology, prefetch).await {
-            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer }),
+            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer, ended: None }),
             Err(error) => {
                 close(&connection).await;
                 Err(error)
@@ -60,6 +62,9 @@ impl Subscription {
     ///
     /// Cancel-safe: a message is taken only with the batch it is returned in.
     pub async fn take(&mut self, most: usize) -> Taken {
+        if let Some(end) = self.ended.take() {
+            return end;
+        }
         let first = match self.consumer.next().await {
             Some(Ok(delivery)) => Delivery::from_lapin(delivery),
             Some(Err(error)) => return Taken::Ended(Some(BrokerError::during("consume")(error))),
@@ -69,9 +74,12 @@ impl Subscription {
         while batch.len() < most {
             match self.consumer.next().now_or_never() {
                 Some(Some(Ok(delivery))) => batch.push(Delivery::from_lapin(delivery)),
-                // An end is seen again at the next call; what has arrived is worked on first, and its
-                // acknowledgement will say that the channel is gone.
-                Some(Some(Err(_)) | None) | None => break,
+                Some(Some(Err(error))) => self.ended = Some(Taken::Ended(Some(BrokerError::during("consume")(error)))),
+                Some(None) => self.ended = Some(Taken::Ended(None)),
+                None => break,
+            }
+            if self.ended.is_some() {
+                break;
             }
         }
         Taken::Batch(batch)

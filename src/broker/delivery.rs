@@ -1,7 +1,7 @@
 use lapin::options::BasicAckOptions;
 use lapin::{Acker, BasicProperties};
 
-use super::{BrokerError, headers};
+use super::{BrokerError, Topology, headers};
 use crate::message::Envelope;
 
 /// One message in our hands, to be settled exactly once.
@@ -41,9 +41,13 @@ impl Delivery {
         }
     }
 
-    /// Which attempt this is; the first is 1.
+    /// Which attempt this is; the first is 1. The header counts only on what comes out of our own wait queues: a letter
+    /// that somebody moved back by hand begins anew.
     #[must_use]
-    pub fn attempt(&self) -> u32 {
+    pub fn attempt(&self, topology: &Topology) -> u32 {
+        if self.exchange != topology.retry_exchange() {
+            return 1;
+        }
         headers::count(self.properties.headers().as_ref(), headers::ATTEMPT)
             .map_or(1, |failed| failed.saturating_add(1))
     }

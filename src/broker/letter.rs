@@ -21,7 +21,7 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
     let (mut headers, routing_key) = headers_with_origin(topology, delivery);
     headers::set_text(&mut headers, headers::REASON, reject.reason.as_str());
     headers::set_text(&mut headers, headers::ERROR, shortened(&reject.error));
-    headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt());
+    headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt(topology));
     headers::set_text(&mut headers, headers::DEAD_LETTERED_AT, &to_the_millisecond(now));
     Outgoing {
         exchange: topology.dead_letter_exchange(),
@@ -35,7 +35,7 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
 #[must_use]
 pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, error: &str) -> Outgoing {
     let (mut headers, _) = headers_with_origin(topology, delivery);
-    headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt());
+    headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt(topology));
     headers::set_text(&mut headers, headers::ERROR, shortened(error));
     Outgoing {
         exchange: topology.retry_exchange(),

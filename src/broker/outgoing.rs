@@ -1,6 +1,6 @@
 use lapin::BasicProperties;
 
-use crate::message::StatusMessage;
+use crate::message::{InvalidStatusMessage, StatusMessage};
 
 /// A message to publish: where to, and everything it consists of.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,9 +16,8 @@ pub(super) const PERSISTENT: u8 = 2;
 
 impl Outgoing {
     /// A status message to the exchange, persistent and described as the interface says.
-    #[must_use]
-    pub fn status(exchange: &str, message: &StatusMessage) -> Self {
-        Self::status_as_written(exchange, message, message.to_json())
+    pub fn status(exchange: &str, message: &StatusMessage) -> Result<Self, InvalidStatusMessage> {
+        Ok(Self::status_as_written(exchange, message, message.to_json()?))
     }
 
     /// The same with the body as somebody wrote it, of which `message` is the meaning.

@@ -5,7 +5,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{answer, close, connect, open_channel};
 use super::{BrokerAddress, BrokerError, Outgoing};
@@ -54,24 +54,20 @@ impl Publisher {
     ///
     /// Never waits for a broker that is away: those are unconfirmed, and the caller decides when to try again.
     pub async fn publish(&self, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
-        let mut link = self.link.lock().await;
-        if link.as_ref().is_some_and(|link| !link.channel.status().connected()) {
-            *link = None;
-        }
-        if link.is_none() {
-            match Link::open(&self.address).await {
-                Ok(opened) => *link = Some(opened),
+        let mut held = self.link.lock().await;
+        let link = match held.take().filter(|link| link.channel.status().connected()) {
+            Some(link) => link,
+            None => match Link::open(&self.address).await {
+                Ok(link) => link,
                 Err(error) => return vec![Err(PublishError::Unconfirmed(error.one_line())); messages.len()],
-            }
-        }
-        let Some(Link { connection, channel }) = link.as_ref() else {
-            return Vec::new(); // unreachable: it was opened above
+            },
         };
-        let answers = publish_all(channel, messages).await;
+        let answers = publish_all(&link.channel, messages).await;
         if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_)))) {
             // Confirms that come late must not be taken for those of the next messages: a new channel begins anew.
-            close(connection).await;
-            *link = None;
+            close(&link.connection).await;
+        } else {
+            *held = Some(link);
         }
         answers
     }
@@ -94,22 +90,43 @@ impl Link {
 }
 
 async fn publish_all(channel: &Channel, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
-    let mut pending = Vec::with_capacity(messages.len());
+    // One deadline for all: on a blocked connection nothing is written, and each message waiting for itself would add up.
+    let deadline = Instant::now() + CONFIRM_TIMEOUT;
+    let mut sent = Vec::with_capacity(messages.len());
     for message in messages {
-        pending.push(send(channel, message).await);
+        match send(channel, message, deadline).await {
+            Ok(confirm) => sent.push(confirm),
+            Err(error) => {
+                let mut answers = confirmations(&messages[..sent.len()], sent, deadline).await;
+                answers.resize(messages.len(), Err(error));
+                return answers;
+            }
+        }
     }
+    confirmations(messages, sent, deadline).await
+}
+
+async fn send(channel: &Channel, message: &Outgoing, deadline: Instant) -> Result<PublisherConfirm, PublishError> {
+    let name = |text: &str| ShortString::try_new(text).map_err(|error| PublishError::Unconfirmed(error.to_string()));
+    // mandatory: an exchange without a matching queue gives the message back instead of dropping it.
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let (exchange, routing_key) = (name(&message.exchange)?, name(&message.routing_key)?);
+    let publishing = channel.basic_publish(exchange, routing_key, options, &message.body, message.properties.clone());
+    match timeout_at(deadline, publishing).await {
+        Ok(sent) => sent.map_err(|error| unconfirmed(&error)),
+        Err(_) => Err(PublishError::Unconfirmed("the broker takes nothing; is it short of memory or disk?".to_owned())),
+    }
+}
+
+async fn confirmations(
+    messages: &[&Outgoing],
+    sent: Vec<PublisherConfirm>,
+    deadline: Instant,
+) -> Vec<Result<(), PublishError>> {
     let mut returned = Vec::new();
     let mut answers = Vec::with_capacity(messages.len());
-    let deadline = tokio::time::Instant::now() + CONFIRM_TIMEOUT;
-    for sent in pending {
-        let confirmed = match sent {
-            Ok(confirm) => tokio::time::timeout_at(deadline, confirm).await,
-            Err(error) => {
-                answers.push(Err(error));
-                continue;
-            }
-        };
-        answers.push(match confirmed {
+    for confirm in sent {
+        answers.push(match timeout_at(deadline, confirm).await {
             Ok(Ok(Confirmation::Ack(back))) => {
                 returned.extend(back);
                 Ok(())
@@ -121,7 +138,7 @@ async fn publish_all(channel: &Channel, messages: &[&Outgoing]) -> Vec<Result<()
             Ok(Ok(Confirmation::NotRequested)) => {
                 Err(PublishError::Unconfirmed("the channel has no confirms".to_owned()))
             }
-            Ok(Err(error)) => Err(PublishError::Unconfirmed(error.to_string().replace(['\r', '\n'], " "))),
+            Ok(Err(error)) => Err(unconfirmed(&error)),
             Err(_) => {
                 Err(PublishError::Unconfirmed("no confirm in time; is the broker short of memory or disk?".to_owned()))
             }
@@ -131,26 +148,13 @@ async fn publish_all(channel: &Channel, messages: &[&Outgoing]) -> Vec<Result<()
     answers
 }
 
-async fn send(channel: &Channel, message: &Outgoing) -> Result<PublisherConfirm, PublishError> {
-    let name = |text: &str| ShortString::try_new(text).map_err(|error| PublishError::Unconfirmed(error.to_string()));
-    // mandatory: an exchange without a matching queue gives the message back instead of dropping it.
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let publishing = channel.basic_publish(
-        name(&message.exchange)?,
-        name(&message.routing_key)?,
-        options,
-        &message.body,
-        message.properties.clone(),
-    );
-    match timeout(CONFIRM_TIMEOUT, publishing).await {
-        Ok(Ok(confirm)) => Ok(confirm),
-        Ok(Err(error)) => Err(PublishError::Unconfirmed(error.to_string().replace(['\r', '\n'], " "))),
-        Err(_) => Err(PublishError::Unconfirmed("the broker takes nothing".to_owned())),
-    }
+fn unconfirmed(error: &lapin::Error) -> PublishError {
+    PublishError::Unconfirmed(error.to_string().replace(['\r', '\n'], " "))
 }
 
 /// An unroutable message is confirmed too, and lapin hands what came back to whichever confirm is completed next. So each
-/// returned message is matched by everything it consists of; of identical ones it does not matter which.
+/// returned message is matched by everything it consists of; of identical ones it does not matter which. One that
+/// matches none (the broker may have changed a property) leaves none of them certain.
 fn mark_returned(messages: &[&Outgoing], returned: &[BasicReturnMessage], answers: &mut [Result<(), PublishError>]) {
     for back in returned {
         let same = messages.iter().zip(answers.iter_mut()).find(|(message, answer)| {
@@ -165,6 +169,10 @@ fn mark_returned(messages: &[&Outgoing], returned: &[BasicReturnMessage], answer
                 exchange: message.exchange.clone(),
                 routing_key: message.routing_key.clone(),
             });
+        } else {
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(PublishError::Unconfirmed("a message came back that is none of these".to_owned()));
+            }
         }
     }
 }

@@ -3,14 +3,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::output::{ConfirmOptions, OutputOptions, Rows};
-use crate::clock::Clock;
+use crate::clock;
 use crate::config::DatabaseOptions;
+use crate::message::instant;
 use crate::policy::EventEnd;
-use crate::storage::{Database, Ended, Limits, TypeCount};
+use crate::storage::{Database, Ended, TypeCount};
 
 /// Deletes an event's snapshots by hand, by the same rule as a status message: types kept after the event stay
 #[derive(Debug, Args)]
@@ -40,12 +40,8 @@ struct Answer {
     types: Vec<TypeCount>,
 }
 
-/// Rows a transaction.
-const ROWS_A_STEP: u32 = 5_000;
-
 pub(super) fn rfc3339(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z".to_owned())
+    instant(text).ok_or_else(|| "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z".to_owned())
 }
 
 impl Options {
@@ -55,13 +51,13 @@ impl Options {
         let end = EventEnd {
             event_id: self.event_id,
             team_id: self.team_id,
-            occurred_at: self.occurred_at.unwrap_or_else(|| Clock::system().now()),
+            occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
         let types = database.count_event(&end).await?;
         let would_delete = types.iter().filter(|count| !count.kept).map(|count| count.rows).sum();
         let mut deleted = 0;
         if self.confirm.yes {
-            deleted = match database.end_event_in_steps(&end, ROWS_A_STEP, Limits::SHORT).await? {
+            deleted = match database.end_event_in_steps(&end).await? {
                 Ended::Deleted(rows) => rows,
                 Ended::TeamMismatch => {
                     anyhow::bail!("the event has snapshots, but of another team than --team-id; nothing was deleted")

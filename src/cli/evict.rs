@@ -38,9 +38,6 @@ struct Answer {
     teams: Vec<Excess>,
 }
 
-/// Teams looked up at once.
-const TEAMS_A_LOOK: u32 = 200;
-
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
@@ -84,11 +81,13 @@ impl Options {
         }
         let mut after = None;
         loop {
-            let look = database.overfull_teams(cap, after, TEAMS_A_LOOK).await?;
-            let Some(last) = look.last() else { return Ok(teams) };
-            after = Some(last.0);
-            for team in look {
+            let look = database.look_for_overfull(cap, after).await?;
+            for team in look.overfull {
                 teams.push(database.count_excess(team, cap).await?);
+            }
+            after = look.last;
+            if after.is_none() {
+                return Ok(teams);
             }
         }
     }

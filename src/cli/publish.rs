@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::delete_event::rfc3339;
 use super::output::{OutputOptions, Rows, progress, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
-use crate::clock::Clock;
+use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{EventStatus, StatusMessage, json_schema};
 
@@ -96,9 +96,9 @@ impl Options {
             team_id: self.team_id,
             status,
             step: self.step,
-            occurred_at: self.occurred_at.unwrap_or_else(|| Clock::system().now()),
+            occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
-        let outgoing = Outgoing::status(&self.broker.exchange, &message);
+        let outgoing = Outgoing::status(&self.broker.exchange, &message)?;
         for answer in publisher.publish(&[&outgoing]).await {
             answer.context("the message was not published")?;
         }

@@ -4,11 +4,10 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::broker::{BrokerAddress, QueueWatch, Topology};
-use crate::clock::Clock;
 use crate::config::{BrokerOptions, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions};
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
-use crate::pipeline::{Pipeline, PipelineOptions};
+use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
 use crate::probe::Probe;
 use crate::retention::{CapEviction, Schedule, TtlSweep};
 use crate::storage::Database;
@@ -54,8 +53,9 @@ impl Options {
             prefetch: self.messages.prefetch,
             max_message_bytes: self.messages.max_message_bytes,
             max_attempts: self.messages.max_attempts,
+            hold_at_most: HOLD_AT_MOST,
         };
-        let pipeline = Pipeline::new(options, database.clone(), Clock::system(), health.clone(), metrics.clone());
+        let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
         lifecycle.spawn("pipeline", pipeline.run(lifecycle.stop()));
         let sweep = Schedule {
             pass: TtlSweep,

@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::{EventStatus, Reason, Reject, StatusMessage, UnknownStatus};
@@ -88,10 +88,18 @@ fn uuid(field: &str, text: Option<&str>) -> Result<Option<Uuid>, Reject> {
     text.map(|text| Uuid::try_parse(text).map_err(|_| invalid(format!("{field} is not a UUID")))).transpose()
 }
 
+/// Reads RFC 3339 with an offset, in UTC. None also where the instant has no place in UTC's years 0 to 9999: the driver
+/// of the database would panic at it.
+#[must_use]
+pub fn instant(text: &str) -> Option<OffsetDateTime> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    (0..=9999).contains(&at.year()).then_some(at)
+}
+
 fn occurred_at(text: Option<&str>, timestamp: Option<u64>) -> Result<OffsetDateTime, Reject> {
     if let Some(text) = text {
-        return OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| invalid("occurred_at is not RFC 3339 with an offset, such as 2026-01-05T12:00:00Z"));
+        return instant(text)
+            .ok_or_else(|| invalid("occurred_at is not RFC 3339 with an offset, such as 2026-01-05T12:00:00Z"));
     }
     let seconds = timestamp.ok_or_else(|| invalid("occurred_at is missing, and so is the AMQP property timestamp"))?;
     i64::try_from(seconds)
@@ -192,6 +200,9 @@ mod tests {
         assert_eq!(reason("{}"), Reason::InvalidMessage);
         assert_eq!(reason(&body("").replace("2026-01-05T12:00:00Z", "2026-01-05T12:00:00")), Reason::InvalidMessage);
         assert_eq!(reason(&body("").replace("2026-01-05T12:00:00Z", "2026-02-30T12:00:00Z")), Reason::InvalidMessage);
+        for beyond in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
+            assert_eq!(reason(&body("").replace("2026-01-05T12:00:00Z", beyond)), Reason::InvalidMessage);
+        }
         assert_eq!(reason(&body("").replace(EVENT, "9b1d")), Reason::InvalidMessage);
         assert_eq!(reason(&body(r#","team_id":7"#)), Reason::InvalidMessage);
         assert_eq!(reason(&body(r#","status":"lead""#)), Reason::InvalidMessage); // a second status: which one?

@@ -6,7 +6,7 @@ mod reject;
 mod schema;
 mod status_message;
 
-pub use decode::{Envelope, decode};
+pub use decode::{Envelope, decode, instant};
 pub use event_status::{EventStatus, UnknownStatus};
 pub use reject::{Reason, Reject};
 pub use schema::json_schema;

@@ -2,7 +2,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Envelope, EventStatus, decode};
+use super::{Envelope, EventStatus, Reason, decode};
 
 /// One status change of an event, as published to `event.status`.
 ///
@@ -15,7 +15,7 @@ use super::{Envelope, EventStatus, decode};
 ///     .with_team_id(Uuid::new_v4())
 ///     .with_step(7);
 /// assert_eq!(message.routing_key(), "event.status.confirmed");
-/// let again = StatusMessage::from_json(&message.to_json())?;
+/// let again = StatusMessage::from_json(&message.to_json()?)?;
 /// assert_eq!(again, message);
 /// # Ok::<(), snapshot_lifecycle::InvalidStatusMessage>(())
 /// ```
@@ -73,14 +73,12 @@ impl StatusMessage {
             .map_err(|reject| InvalidStatusMessage { reason: reject.reason.as_str(), error: reject.error })
     }
 
-    /// The body: one line of JSON.
-    ///
-    /// # Panics
-    /// Never: the fields serialise without a fallible step, and [`OffsetDateTime`] years outside 0 to 9999 cannot be
-    /// built without the `large-dates` feature, which this crate leaves off.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a status message always serialises")
+    /// The body: one line of JSON. Fails where `occurred_at` has no form in RFC 3339, as in the year -1.
+    pub fn to_json(&self) -> Result<Vec<u8>, InvalidStatusMessage> {
+        serde_json::to_vec(self).map_err(|_| InvalidStatusMessage {
+            reason: Reason::InvalidMessage.as_str(),
+            error: "occurred_at has no form in RFC 3339".to_owned(),
+        })
     }
 
     /// `event.status.<status>`.

@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::policy::EventEnd;
 use crate::storage::{Database, Ended, Limits, StorageError, Verdict};
 
@@ -24,8 +26,9 @@ pub(super) enum Applied {
 const WHOLE: Limits = Limits { lock: Duration::from_secs(1), statement: Duration::from_secs(2) };
 /// While narrowing down: the neighbours of the one that hangs are waiting.
 const NARROWED: Limits = Limits { lock: Duration::from_millis(250), statement: Duration::from_millis(500) };
-/// Rows a transaction of an event that does not fit into one.
-const ROWS_A_STEP: u32 = 5_000;
+/// Narrowing down a batch full of locked rows takes a time-out for each; after this the rest is held, so that what is done can be
+/// acknowledged and a stop be heard.
+const NARROW_AT_MOST: Duration = Duration::from_secs(20);
 /// A deadlock's victim may simply go again; more often than this it is no chance.
 const CONFLICT_TRIES: u32 = 3;
 
@@ -34,7 +37,11 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd]) -> Vec<Applied
     let mut applied = vec![Applied::Held; ends.len()];
     let whole = 0..ends.len();
     let mut todo = vec![whole];
+    let began = Instant::now();
     while let Some(part) = todo.pop() {
+        if began.elapsed() > NARROW_AT_MOST {
+            break;
+        }
         let limits = if part.len() == ends.len() { WHOLE } else { NARROWED };
         let error = match end_part(database, &ends[part.clone()], limits).await {
             Ok(ended) => {
@@ -85,19 +92,8 @@ async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Res
             Err(error) if error.verdict() == Verdict::Conflict && tries < CONFLICT_TRIES => tries += 1,
             // Too much for one statement, though nothing blocks it: in steps.
             Err(error) if error.is_statement_timeout() && ends.len() == 1 => {
-                return Ok(vec![end_in_steps(database, &ends[0]).await?]);
+                return Ok(vec![database.end_event_in_steps(&ends[0]).await?]);
             }
-            other => return other,
-        }
-    }
-}
-
-/// What a step has committed stays done, so a step that is too large costs only its own time.
-async fn end_in_steps(database: &Database, end: &EventEnd) -> Result<Ended, StorageError> {
-    let mut rows = ROWS_A_STEP;
-    loop {
-        match database.end_event_in_steps(end, rows, Limits::SHORT).await {
-            Err(error) if error.is_statement_timeout() && rows > 1 => rows = (rows / 8).max(1),
             other => return other,
         }
     }

@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -10,15 +9,13 @@ use super::settle::{Fate, fate};
 use super::supervisor::{Pipeline, pause};
 use crate::backoff::Pauses;
 use crate::broker::{BrokerError, Delivery, Subscription, Taken};
+use crate::clock;
 use crate::lifecycle::Stop;
 use crate::policy::{EventEnd, Rule, merge};
 use crate::telemetry::{Dependency, Outcome};
 
 /// Messages a transaction. Measured: more of them make each batch longer without making the whole faster.
 const BATCH: usize = 1_000;
-/// How long a batch is held in hand during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough
-/// for another replica, which may reach the database where this one does not, to take over.
-const HOLD_AT_MOST: Duration = Duration::from_mins(1);
 /// Why an epoch, or the work on one batch, has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -78,8 +75,10 @@ impl Pipeline {
             batch.into_iter().map(|delivery| intake(delivery, self.options.max_message_bytes)).collect();
         let mut pauses = Pauses::for_outage();
         let mut whole = true;
+        let mut held_since = began;
         loop {
             let applied = self.apply(&in_hand).await;
+            let before = in_hand.len();
             in_hand = self.settle(in_hand, &applied, whole, unsettled).await?;
             if in_hand.is_empty() {
                 if !applied.is_empty() {
@@ -94,7 +93,10 @@ impl Pipeline {
             if !subscription.is_alive() {
                 return Err(End::Lost);
             }
-            if began.elapsed() > HOLD_AT_MOST {
+            if in_hand.len() < before {
+                held_since = Instant::now(); // some went through: it is no outage yet
+            }
+            if held_since.elapsed() > self.options.hold_at_most {
                 tracing::warn!(messages = in_hand.len(), "outage outlasts the hold; messages go back to the queue");
                 return Err(End::Outage);
             }
@@ -129,17 +131,17 @@ impl Pipeline {
         whole: bool,
         unsettled: &mut Vec<Unsettled>,
     ) -> Result<Vec<Item>, End> {
-        let now = self.clock.now();
+        let now = clock::now();
         let mut done = Vec::with_capacity(items.len());
         let mut letters = Vec::new();
         let mut held = Vec::new();
         let mut ignored = 0;
         for item in items {
-            let attempt = item.delivery.attempt();
+            let attempt = item.delivery.attempt(&self.options.topology);
             let result = if let Request::End(end) = &item.request { applied.get(&key(end)) } else { None };
             match fate(&item.request, result, attempt, self.options.max_attempts) {
                 Fate::Hold => held.push(item),
-                Fate::Applied { .. } => {
+                Fate::Applied => {
                     if let Request::End(end) = &item.request {
                         self.metrics.observe_age((now - end.occurred_at).as_seconds_f64());
                     }

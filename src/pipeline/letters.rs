@@ -1,6 +1,7 @@
 use super::epoch::{End, acknowledge};
 use super::supervisor::Pipeline;
 use crate::broker::{Delivery, Outgoing, dead_letter, wait_for_retry};
+use crate::clock;
 use crate::message::{Reason, Reject};
 use crate::telemetry::Outcome;
 
@@ -20,7 +21,7 @@ enum Purpose {
 impl Pipeline {
     pub(super) fn retry(&self, delivery: Delivery, delay: usize, error: &str) -> Unsettled {
         tracing::warn!(
-            attempt = delivery.attempt(),
+            attempt = delivery.attempt(&self.options.topology),
             message_id = delivery.envelope().message_id,
             error,
             "message failed by itself; it waits for another try"
@@ -32,12 +33,12 @@ impl Pipeline {
     pub(super) fn letter(&self, delivery: Delivery, reject: &Reject) -> Unsettled {
         tracing::warn!(
             reason = reject.reason.as_str(),
-            attempt = delivery.attempt(),
+            attempt = delivery.attempt(&self.options.topology),
             message_id = delivery.envelope().message_id,
             bytes = delivery.body().len(),
             "message goes to the dead-letter queue"
         );
-        let letter = dead_letter(&self.options.topology, &delivery, reject, self.clock.now());
+        let letter = dead_letter(&self.options.topology, &delivery, reject, clock::now());
         Unsettled { delivery, letter, purpose: Purpose::DeadLetter(reject.reason) }
     }
 

@@ -15,4 +15,4 @@ mod letters;
 mod settle;
 mod supervisor;
 
-pub use supervisor::{Pipeline, PipelineOptions};
+pub use supervisor::{HOLD_AT_MOST, Pipeline, PipelineOptions};

@@ -9,10 +9,7 @@ use crate::policy::{NextStep, after_failure};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Acknowledged: applied, its rows are deleted and committed.
-    Applied {
-        /// How many.
-        rows: u64,
-    },
+    Applied,
     /// Acknowledged: there was nothing to do.
     Ignored,
     /// Into a wait queue, then acknowledged.
@@ -35,7 +32,7 @@ pub(super) fn fate(request: &Request, applied: Option<&Applied>, attempt: u32, m
         (Request::Reject(reject), _) => Fate::DeadLetter(reject.clone()),
         (Request::Ignore { .. }, _) => Fate::Ignored,
         (Request::End(_), None | Some(Applied::Held)) => Fate::Hold,
-        (Request::End(_), Some(Applied::Done(rows))) => Fate::Applied { rows: *rows },
+        (Request::End(_), Some(Applied::Done(_))) => Fate::Applied,
         (Request::End(_), Some(Applied::TeamMismatch)) => Fate::DeadLetter(Reject::new(
             Reason::TeamMismatch,
             "the event has snapshots, but of another team than the message's team_id",

@@ -5,11 +5,13 @@ use tokio::time::{Instant, sleep};
 use super::epoch::End;
 use crate::backoff::Pauses;
 use crate::broker::{BrokerAddress, Publisher, Subscription, Topology};
-use crate::clock::Clock;
 use crate::lifecycle::Stop;
 use crate::storage::{AccessError, Database};
 use crate::telemetry::{Dependency, Health, Metrics};
 
+/// How long a batch is held in hand during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough
+/// for another replica, which may reach the database where this one does not, to take over.
+pub const HOLD_AT_MOST: Duration = Duration::from_mins(1);
 /// A subscription that lasted this long was a good one: the next begins with the shortest pause.
 const GOOD_EPOCH: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,8 @@ pub struct PipelineOptions {
     pub max_message_bytes: u32,
     /// Tries of a message that fails by itself.
     pub max_attempts: u32,
+    /// How long a batch is held in hand during an outage, usually [`HOLD_AT_MOST`].
+    pub hold_at_most: Duration,
 }
 
 /// Takes messages and sees to it that each gets its fate, across all outages.
@@ -32,7 +36,6 @@ pub struct Pipeline {
     pub(super) options: PipelineOptions,
     pub(super) database: Database,
     pub(super) publisher: Publisher,
-    pub(super) clock: Clock,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
 }
@@ -40,9 +43,9 @@ pub struct Pipeline {
 impl Pipeline {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(options: PipelineOptions, database: Database, clock: Clock, health: Health, metrics: Metrics) -> Self {
+    pub fn new(options: PipelineOptions, database: Database, health: Health, metrics: Metrics) -> Self {
         let publisher = Publisher::new(options.address.clone());
-        Self { options, database, publisher, clock, health, metrics }
+        Self { options, database, publisher, health, metrics }
     }
 
     /// Works until asked to stop. Returns earlier only where the first contact with a server shows something that waiting
@@ -109,7 +112,7 @@ impl Pipeline {
     async fn database_answers(&self, first_contact: bool, pauses: &mut Pauses, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
             let checked = tokio::select! {
-                checked = self.database.check_access() => checked,
+                checked = self.database.check_ready() => checked,
                 () = stop.soft.cancelled() => return false,
             };
             match checked {

@@ -13,9 +13,6 @@ pub struct CapEviction {
     pub team: Option<Uuid>,
 }
 
-/// Teams looked up at once.
-const TEAMS_A_LOOK: u32 = 200;
-
 impl Pass for CapEviction {
     fn rule(&self) -> Rule {
         Rule::Cap
@@ -27,20 +24,24 @@ impl Pass for CapEviction {
 
     async fn run_once(&self, context: &PassContext<'_>) -> Result<Report, PassError> {
         let mut batches = Batches::new(context, self.lease());
+        if let Some(team) = self.team {
+            let all = self.evict_team(context, &mut batches, OverfullTeam(team)).await?;
+            return Ok(if all { batches.completed() } else { batches.stopped() });
+        }
         let mut after = None;
         loop {
-            let teams = match self.team {
-                Some(team) => vec![OverfullTeam(team)],
-                None => context.database.overfull_teams(self.cap, after, TEAMS_A_LOOK).await?,
-            };
-            for team in &teams {
-                if !self.evict_team(context, &mut batches, *team).await? {
+            let look = context.database.look_for_overfull(self.cap, after).await?;
+            for team in look.overfull {
+                if !self.evict_team(context, &mut batches, team).await? {
                     return Ok(batches.stopped());
                 }
             }
-            after = teams.last().map(|team| team.0);
-            if self.team.is_some() || after.is_none() {
+            if look.last.is_none() {
                 return Ok(batches.completed());
+            }
+            after = look.last;
+            if !batches.go_on().await? {
+                return Ok(batches.stopped());
             }
         }
     }

@@ -120,6 +120,18 @@ impl<'a> Batches<'a> {
         }
     }
 
+    /// Between two stretches without a batch: renews the lease; `false` when asked to stop.
+    pub(super) async fn go_on(&self) -> Result<bool, PassError> {
+        if self.context.stop.is_cancelled() {
+            return Ok(false);
+        }
+        if self.context.database.renew_lease(self.lease, self.context.holder).await? {
+            Ok(true)
+        } else {
+            Err(PassError::LeaseLost)
+        }
+    }
+
     /// The report of a pass that went through.
     pub(super) const fn completed(mut self) -> Report {
         self.report.completed = true;

@@ -24,12 +24,12 @@ impl Pass for TtlSweep {
                 .step(async |rows| {
                     let batch =
                         context.database.delete_expired(context.holder, cursor, cutoff, rows, context.rate).await?;
-                    Ok(batch.map(|batch| (batch.cursor, batch.deleted)))
+                    Ok(batch.map(|batch| ((batch.found, batch.cursor), batch.deleted)))
                 })
                 .await?;
             match step {
-                Step::Done(None) => return Ok(batches.completed()),
-                Step::Done(next) => cursor = next,
+                Step::Done((0, _)) => return Ok(batches.completed()),
+                Step::Done((_, next)) => cursor = next,
                 Step::TooSlow => {}
                 Step::Stopped => return Ok(batches.stopped()),
             }

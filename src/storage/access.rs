@@ -17,6 +17,14 @@ pub enum AccessError {
 }
 
 impl Database {
+    /// Checks that messages can be worked on now: [`check_access`](Self::check_access), and that a delete passes. A standby
+    /// that only reads, or a table locked as a whole, answers every question and takes no delete.
+    pub async fn check_ready(&self) -> Result<(), AccessError> {
+        self.check_access().await?;
+        self.try_delete_nothing(Limits::PING).await?;
+        Ok(())
+    }
+
     /// Checks that the schema is there and that the role sees and may delete every snapshot.
     ///
     /// Under row-level security without a policy for the role a DELETE succeeds with 0 rows, which must never be taken
@@ -27,6 +35,7 @@ impl Database {
         if !missing.is_empty() {
             return Err(AccessError::NotMigrated(missing.len()));
         }
+        let problems: Vec<String> = self.within(Limits::SHORT, "check the role's privileges", async {
         let mut tx = self.begin(Limits::SHORT, None).await?;
         let problems: Vec<String> = sqlx::query_scalar(
             "WITH need (relation, privilege) AS (VALUES \
@@ -50,6 +59,7 @@ impl Database {
              UNION ALL \
              SELECT format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
              WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive \
+               AND pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
                AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))",
         )
         .persistent(false)
@@ -57,6 +67,8 @@ impl Database {
         .await
         .map_err(StorageError::during("check the role's privileges"))?;
         Self::commit(tx).await?;
+        Ok(problems)
+        }).await?;
         if problems.is_empty() { Ok(()) } else { Err(AccessError::Role(problems)) }
     }
 }

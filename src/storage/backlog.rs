@@ -18,9 +18,10 @@ pub struct Backlog {
 impl Database {
     /// Reads the gauges in one statement, an index-only scan over what is expired.
     pub async fn backlog(&self) -> Result<Backlog, StorageError> {
+        self.within(Limits::SHORT, "measure the backlog", async {
         let mut tx = self.begin(Limits::SHORT, None).await?;
         let (expired, oldest_expired_seconds, last_ttl_pass, last_cap_pass) = sqlx::query_as(
-            "SELECT count(*), COALESCE(extract(epoch FROM now() - min(expires_at)), 0)::float8, \
+            "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::float8, \
                     (SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'ttl'), \
                     (SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'cap') \
              FROM ONLY public.snapshots WHERE expires_at <= now()",
@@ -31,5 +32,7 @@ impl Database {
         .map_err(StorageError::during("measure the backlog"))?;
         Self::commit(tx).await?;
         Ok(Backlog { expired, oldest_expired_seconds, last_ttl_pass, last_cap_pass })
+        })
+        .await
     }
 }

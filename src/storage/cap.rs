@@ -15,6 +15,18 @@ use crate::policy::Rule;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverfullTeam(pub Uuid);
 
+/// What one look at a stretch of teams found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The last team looked at, where the next look begins; absent at the end of all.
+    pub last: Option<Uuid>,
+    /// Those above the cap.
+    pub overfull: Vec<OverfullTeam>,
+}
+
+/// Teams a look: well within its time-out even where every page comes from the disk.
+const TEAMS_A_LOOK: i32 = 500;
+
 /// How many snapshots of a team an eviction would take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Excess {
@@ -27,39 +39,39 @@ pub struct Excess {
 }
 
 impl Database {
-    /// The next teams above the cap in the order of their ids, after `after`, at most `limit`.
+    /// Looks at the next teams in the order of their ids, after `after`, at most [`TEAMS_A_LOOK`].
     ///
-    /// Walks the distinct team ids of the index (a loose index scan) and looks only at place `cap + 1` of each, so the
-    /// cost is teams, not rows; it does not read `teams`, to which the worker needs no access.
-    pub async fn overfull_teams(
-        &self,
-        cap: u32,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> Result<Vec<OverfullTeam>, StorageError> {
-        let mut tx = self.begin(Limits::LONG, None).await?;
-        let teams: Vec<Uuid> = sqlx::query_scalar(
-            "WITH RECURSIVE team (id) AS ( \
-                 (SELECT team_id FROM ONLY public.snapshots WHERE $2::uuid IS NULL OR team_id > $2 ORDER BY team_id LIMIT 1) \
-                 UNION ALL \
-                 SELECT (SELECT s.team_id FROM ONLY public.snapshots AS s WHERE s.team_id > team.id ORDER BY s.team_id LIMIT 1) \
-                 FROM team WHERE team.id IS NOT NULL \
-             ) \
-             SELECT team.id FROM team \
-             WHERE team.id IS NOT NULL AND EXISTS ( \
-                 SELECT FROM ONLY public.snapshots AS s WHERE s.team_id = team.id \
-                 ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz) DESC, s.id DESC OFFSET $1 LIMIT 1) \
-             LIMIT $3",
-        )
-        .persistent(false)
-        .bind(i64::from(cap))
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx)
+    /// Walks the distinct team ids of the index (a loose index scan) and reads `cap + 1` index entries of each; it does
+    /// not read `teams`, to which the worker needs no access.
+    pub async fn look_for_overfull(&self, cap: u32, after: Option<Uuid>) -> Result<Look, StorageError> {
+        self.within(Limits::LOOK, "find teams above the cap", async {
+            let mut tx = self.begin(Limits::LOOK, None).await?;
+            let teams: Vec<(Uuid, bool)> = sqlx::query_as(
+                "WITH RECURSIVE team (id, number) AS ( \
+                     (SELECT team_id, 1 FROM ONLY public.snapshots WHERE $2::uuid IS NULL OR team_id > $2 ORDER BY team_id LIMIT 1) \
+                     UNION ALL \
+                     SELECT (SELECT s.team_id FROM ONLY public.snapshots AS s WHERE s.team_id > team.id ORDER BY s.team_id LIMIT 1), number + 1 \
+                     FROM team WHERE team.id IS NOT NULL AND number < $3 \
+                 ) \
+                 SELECT team.id, EXISTS ( \
+                     SELECT FROM ONLY public.snapshots AS s WHERE s.team_id = team.id \
+                     ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz) DESC, s.id DESC OFFSET $1 LIMIT 1) \
+                 FROM team WHERE team.id IS NOT NULL ORDER BY team.id",
+            )
+            .persistent(false)
+            .bind(i64::from(cap))
+            .bind(after)
+            .bind(TEAMS_A_LOOK)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::during("find teams above the cap"))?;
+            Self::commit(tx).await?;
+            Ok(Look {
+                last: teams.last().map(|(team, _)| *team),
+                overfull: teams.into_iter().filter(|(_, overfull)| *overfull).map(|(team, _)| OverfullTeam(team)).collect(),
+            })
+        })
         .await
-        .map_err(StorageError::during("find teams above the cap"))?;
-        Self::commit(tx).await?;
-        Ok(teams.into_iter().map(OverfullTeam).collect())
     }
 
     /// Deletes at most `rows` of the team's oldest snapshots above the cap, in one transaction.
@@ -74,6 +86,7 @@ impl Database {
         rows: u32,
         rate: Option<u32>,
     ) -> Result<Option<u64>, StorageError> {
+        self.within(Limits::SHORT, "evict snapshots above the cap", async {
         let mut tx = self.begin(Limits::SHORT, Some(Rule::Cap)).await?;
         if !lease::renew_in(&mut tx, LeaseName::Cap, holder).await? {
             return Ok(None);
@@ -102,18 +115,23 @@ impl Database {
         delete_budget::charge(&mut tx, deleted, rate).await?;
         Self::commit(tx).await?;
         Ok(Some(deleted))
+        })
+        .await
     }
 
     /// Counts one team's snapshots and those above the cap.
     pub async fn count_excess(&self, team: OverfullTeam, cap: u32) -> Result<Excess, StorageError> {
-        let mut tx = self.begin(Limits::LONG, None).await?;
-        let snapshots: i64 = sqlx::query_scalar("SELECT count(*) FROM ONLY public.snapshots WHERE team_id = $1")
-            .persistent(false)
-            .bind(team.0)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during("count the team's snapshots"))?;
-        Self::commit(tx).await?;
-        Ok(Excess { team_id: team.0, snapshots, excess: (snapshots - i64::from(cap)).max(0) })
+        self.within(Limits::LONG, "count the team's snapshots", async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let snapshots: i64 = sqlx::query_scalar("SELECT count(*) FROM ONLY public.snapshots WHERE team_id = $1")
+                .persistent(false)
+                .bind(team.0)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(StorageError::during("count the team's snapshots"))?;
+            Self::commit(tx).await?;
+            Ok(Excess { team_id: team.0, snapshots, excess: (snapshots - i64::from(cap)).max(0) })
+        })
+        .await
     }
 }

@@ -1,4 +1,5 @@
 use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +13,9 @@ use crate::policy::Rule;
 /// The database, with a small pool: a batch, two passes and a probe at most are under way at once.
 #[derive(Clone)]
 pub struct Database {
-    pool: PgPool,
+    pool: Arc<RwLock<PgPool>>,
+    options: PgConnectOptions,
+    connections: u32,
 }
 
 /// How long one transaction may wait and work; enforced by the server, so that a statement whose answer nobody awaits
@@ -28,10 +31,18 @@ pub struct Limits {
 impl Limits {
     /// For statements that are expected to take milliseconds.
     pub const SHORT: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(5) };
+    /// For a sign of life.
+    pub const PING: Self = Self { lock: Duration::from_millis(500), statement: Duration::from_millis(500) };
+    /// For a stretch of a walk over the whole table, within the life of a lease.
+    pub const LOOK: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(15) };
     /// For counting over the whole table on somebody's behalf.
     pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_mins(5) };
 }
 
+/// For a free connection, a new one included.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For what comes around a statement: begin, settings, commit.
+const MARGIN: Duration = Duration::from_secs(3);
 /// A transaction left open by a worker that was stopped (SIGSTOP, a frozen machine) gives its locks back after this.
 const IDLE_IN_TRANSACTION: &str = "10s";
 
@@ -51,11 +62,27 @@ impl Database {
             // Named statements belong to a session, and behind a pooler there is none.
             .statement_cache_capacity(0)
             .application_name("snapshot-lifecycle");
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = Arc::new(RwLock::new(pool(&options, connections)));
+        Ok(Self { pool, options, connections })
+    }
+
+    /// Does a piece of work, but not for longer than its statements may take: a server that vanished without a word (a
+    /// cut network, a COMMIT that waits for a standby) would be waited for as long as TCP does, which is a quarter of an
+    /// hour. Its connections are let go of with it, all of them, for they lead to the same place.
+    pub(super) async fn within<T>(
+        &self,
+        limits: Limits,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let longest = limits.lock + limits.statement + ACQUIRE_TIMEOUT + MARGIN;
+        if let Ok(done) = tokio::time::timeout(longest, work).await {
+            return done;
+        }
+        let fresh = pool(&self.options, self.connections);
+        let stale = std::mem::replace(&mut *self.pool.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        tokio::spawn(async move { tokio::time::timeout(MARGIN, stale.close()).await.ok() });
+        Err(StorageError::no_answer(operation))
     }
 
     /// Begins a transaction whose time-outs are its own and whose isolation does not depend on the database's default.
@@ -66,14 +93,16 @@ impl Database {
     ) -> Result<Transaction<'static, Postgres>, StorageError> {
         let failed = StorageError::during("begin a transaction");
         let begin = async {
-            let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            let mut tx = self.pool().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
             // The planner settings make every plan follow the indexes, whatever the statistics of a table that is
-            // emptied and filled all day say: a hash join over a sequential scan is right only until the table grows.
+            // emptied and filled all day say: a hash join over a sequential scan is right only until the table grows. JIT off
+            // belongs to it: a scan that is "off" still serves a table without an index, at a cost so high that each
+            // statement would be compiled first, which halved the whole.
             sqlx::query(
                 "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), \
                  set_config('idle_in_transaction_session_timeout', $3, true), set_config('snapshot_lifecycle.rule', $4, true), \
                  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), \
-                 set_config('enable_seqscan', 'off', true)",
+                 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
             )
             .persistent(false)
             .bind(format!("{}ms", limits.lock.as_millis()))
@@ -93,17 +122,27 @@ impl Database {
 
     /// Whether the database answers at all.
     pub async fn ping(&self) -> Result<(), StorageError> {
-        let tx = self.begin(Limits::SHORT, None).await?;
-        Self::commit(tx).await
+        self.within(Limits::PING, "ask the database", async {
+            let tx = self.begin(Limits::PING, None).await?;
+            Self::commit(tx).await
+        })
+        .await
     }
 
     /// Closes the pool, waiting at most a second for connections in use.
     pub async fn close(&self) {
         // Not waiting for ever: a statement under way on a server that does not answer would hold up the exit.
-        tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await.ok();
+        tokio::time::timeout(Duration::from_secs(1), self.pool().close()).await.ok();
     }
 
-    pub(super) const fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(super) fn pool(&self) -> PgPool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options.clone())
 }

@@ -5,7 +5,18 @@ pub struct StorageError {
     /// What was attempted, to complete the sentence "could not …".
     pub operation: &'static str,
     #[source]
-    source: sqlx::Error,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Driver(sqlx::Error),
+    /// The server took the request and was not heard of again.
+    #[error("no answer in time")]
+    NoAnswer,
+    #[error("rows were found and none was deleted; does a trigger or rule of the host keep them?")]
+    Kept,
 }
 
 /// What a failure says about the statement and about the database.
@@ -23,26 +34,43 @@ pub enum Verdict {
 
 impl StorageError {
     pub(super) fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self { operation, source }
+        move |source| Self { operation, cause: Cause::Driver(source) }
+    }
+
+    /// The server does not answer any more.
+    pub(super) const fn no_answer(operation: &'static str) -> Self {
+        Self { operation, cause: Cause::NoAnswer }
+    }
+
+    /// Somebody keeps rows from being deleted without an error.
+    pub(super) const fn kept(operation: &'static str) -> Self {
+        Self { operation, cause: Cause::Kept }
     }
 
     /// The SQLSTATE, where the server answered.
     #[must_use]
     pub fn code(&self) -> Option<String> {
-        let code = self.source.as_database_error()?.code()?;
-        Some(code.into_owned())
+        match &self.cause {
+            Cause::Driver(error) => Some(error.as_database_error()?.code()?.into_owned()),
+            Cause::NoAnswer | Cause::Kept => None,
+        }
     }
 
     /// Classifies by SQLSTATE (PostgreSQL documentation, appendix A) and by the driver's kind of error.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        if matches!(self.cause, Cause::Kept) {
+            return Verdict::Refused;
+        }
         let Some(code) = self.code() else {
             return Verdict::Outage; // no answer from the server: I/O, TLS, protocol, no free connection
         };
         match code.as_str() {
             "40001" | "40P01" => Verdict::Conflict,
             "55P03" | "57014" => Verdict::Timeout,
-            "25006" => Verdict::Outage, // read-only: a standby that is about to be promoted, or a full disk's guard
+            // We stood still for too long in a transaction; or it is read-only: a standby about to be promoted, a full disk's
+            // guard. No message is at fault.
+            "25P03" | "25006" => Verdict::Outage,
             _ => match &code[..2] {
                 "08" | "53" | "57" | "58" => Verdict::Outage,
                 _ => Verdict::Refused,
@@ -62,7 +90,7 @@ impl StorageError {
     pub fn is_transient(&self) -> bool {
         match self.verdict() {
             Verdict::Outage | Verdict::Conflict | Verdict::Timeout => {
-                !matches!(self.source, sqlx::Error::Configuration(_))
+                !matches!(self.cause, Cause::Driver(sqlx::Error::Configuration(_)))
             }
             Verdict::Refused => false,
         }
@@ -71,6 +99,6 @@ impl StorageError {
     /// The error and its causes in one line. Never holds the URL: neither sqlx nor the server repeats it.
     #[must_use]
     pub fn one_line(&self) -> String {
-        format!("{self}: {}", self.source).replace(['\r', '\n'], " ")
+        format!("{self}: {}", self.cause).replace(['\r', '\n'], " ")
     }
 }

@@ -1,10 +1,10 @@
 //! Statements of the first rule: the end of an event.
 //!
-//! Measured on PostgreSQL 15, 1,000 events of four rows: a plain `DELETE … USING unnest(…)` is about 1.3 times as fast as one
-//! with a row limit, because the limit needs the rows to be found first and deleted second. So the plain one is tried
-//! first, under a short time-out; an event too large for it is emptied by the limited one, in several transactions.
+//! A plain `DELETE … USING unnest(…)` is faster than one with a row limit, because the limit needs the rows to be found first
+//! and deleted second. So the plain one is tried first, under a short time-out; an event too large for it is emptied by
+//! the limited one, in several transactions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
@@ -33,6 +33,19 @@ pub struct TypeCount {
     pub kept: bool,
 }
 
+/// One transaction of an event that is ended in several.
+enum Step {
+    /// Rows were found; so many of them went.
+    Deleted(u64),
+    /// Nothing is left.
+    Ended(Ended),
+}
+
+/// Rows a step, at most.
+const ROWS_A_STEP: u32 = 5_000;
+/// Steps in a row that find rows and delete none.
+const STEPS_IN_VAIN: u32 = 10;
+
 struct Columns {
     event_ids: Vec<Uuid>,
     team_ids: Vec<Option<Uuid>>,
@@ -54,40 +67,68 @@ impl Database {
     ///
     /// Rows without `created_at` stay: nothing shows that they are older than the status. The TTL takes them.
     pub async fn end_events(&self, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
-        let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-        let policy = retention_policy::load(&mut tx).await?;
-        let columns = Columns::of(ends);
-        let deleted = delete(&mut tx, &columns, &policy).await?;
-        let mismatched = mismatched(&mut tx, ends, &deleted).await?;
-        Self::commit(tx).await?;
-        Ok(outcome(ends, &deleted, &mismatched))
-    }
-
-    /// Ends one event in as many transactions of at most `rows` rows as it takes.
-    ///
-    /// An error half-way leaves what is committed deleted; the same call again deletes the rest.
-    pub async fn end_event_in_steps(&self, end: &EventEnd, rows: u32, limits: Limits) -> Result<Ended, StorageError> {
-        let mut total = 0;
-        loop {
+        self.within(limits, "delete the events' snapshots", async {
             let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
             let policy = retention_policy::load(&mut tx).await?;
-            let (found, deleted) = delete_some(&mut tx, end, &policy, rows).await?;
-            total += deleted;
-            // Rows that were found but updated meanwhile by another are found again; only an empty look ends it.
-            if found > 0 {
-                Self::commit(tx).await?;
-                continue;
-            }
-            let counts = HashMap::from([(0, total)]);
-            let mismatched = mismatched(&mut tx, std::slice::from_ref(end), &counts).await?;
+            let columns = Columns::of(ends);
+            let deleted = delete(&mut tx, &columns, &policy).await?;
+            let mismatched = mismatched(&mut tx, ends, &deleted).await?;
             Self::commit(tx).await?;
-            return Ok(outcome(std::slice::from_ref(end), &counts, &mismatched)[0]);
+            Ok(outcome(ends, &deleted, &mismatched))
+        })
+        .await
+    }
+
+    /// Ends one event in as many transactions as it takes, each of at most some thousand rows, and of fewer where that is
+    /// too much for the database's speed.
+    ///
+    /// An error half-way leaves what is committed deleted; the same call again deletes the rest.
+    pub async fn end_event_in_steps(&self, end: &EventEnd) -> Result<Ended, StorageError> {
+        let (mut rows, mut total, mut in_vain) = (ROWS_A_STEP, 0, 0);
+        loop {
+            match self.end_event_step(end, rows, total).await {
+                Ok(Step::Ended(ended)) => return Ok(ended),
+                Ok(Step::Deleted(0)) => {
+                    // Once or twice they were being updated by another; more often it is no chance.
+                    in_vain += 1;
+                    if in_vain == STEPS_IN_VAIN {
+                        return Err(StorageError::kept("delete some of the event's snapshots"));
+                    }
+                }
+                Ok(Step::Deleted(deleted)) => {
+                    total += deleted;
+                    in_vain = 0;
+                }
+                Err(error) if error.is_statement_timeout() && rows > 1 => rows = (rows / 8).max(1),
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    async fn end_event_step(&self, end: &EventEnd, rows: u32, before: u64) -> Result<Step, StorageError> {
+        self.within(Limits::SHORT, "delete some of the event's snapshots", async {
+            let mut tx = self.begin(Limits::SHORT, Some(Rule::EventEnd)).await?;
+            let policy = retention_policy::load(&mut tx).await?;
+            let (found, deleted) = delete_some(&mut tx, end, &policy, rows).await?;
+            // Only an empty look ends it.
+            let step = if found > 0 {
+                Step::Deleted(deleted)
+            } else {
+                let counts = HashMap::from([(0, before)]);
+                let ends = std::slice::from_ref(end);
+                let mismatched = mismatched(&mut tx, ends, &counts).await?;
+                Step::Ended(outcome(ends, &counts, &mismatched)[0])
+            };
+            Self::commit(tx).await?;
+            Ok(step)
+        })
+        .await
     }
 
     /// A delete that deletes nothing, under the locks and the privileges of one that does: succeeds where only particular
     /// rows make trouble, fails where every delete would.
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
+        self.within(limits, "delete nothing from snapshots", async {
         let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
         sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = '00000000-0000-0000-0000-000000000000' AND event_id IS NULL AND event_id IS NOT NULL")
             .persistent(false)
@@ -95,31 +136,36 @@ impl Database {
             .await
             .map_err(StorageError::during("delete nothing from snapshots"))?;
         Self::commit(tx).await
+        })
+        .await
     }
 
     /// What [`end_events`](Self::end_events) would do to one event, by type.
     pub async fn count_event(&self, end: &EventEnd) -> Result<Vec<TypeCount>, StorageError> {
-        let mut tx = self.begin(Limits::LONG, None).await?;
-        let policy = retention_policy::load(&mut tx).await?;
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT snapshot_type, count(*) FROM ONLY public.snapshots \
+        self.within(Limits::LONG, "count the event's snapshots", async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let policy = retention_policy::load(&mut tx).await?;
+            let rows: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT snapshot_type, count(*) FROM ONLY public.snapshots \
              WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= $3 \
              GROUP BY snapshot_type ORDER BY snapshot_type",
-        )
-        .persistent(false)
-        .bind(end.event_id)
-        .bind(end.team_id)
-        .bind(end.occurred_at)
-        .fetch_all(&mut *tx)
+            )
+            .persistent(false)
+            .bind(end.event_id)
+            .bind(end.team_id)
+            .bind(end.occurred_at)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::during("count the event's snapshots"))?;
+            Self::commit(tx).await?;
+            let with_fate = |(snapshot_type, rows): (String, i64)| TypeCount {
+                kept: policy.keeps(&snapshot_type),
+                snapshot_type,
+                rows,
+            };
+            Ok(rows.into_iter().map(with_fate).collect())
+        })
         .await
-        .map_err(StorageError::during("count the event's snapshots"))?;
-        Self::commit(tx).await?;
-        let with_fate = |(snapshot_type, rows): (String, i64)| TypeCount {
-            kept: policy.keeps(&snapshot_type),
-            snapshot_type,
-            rows,
-        };
-        Ok(rows.into_iter().map(with_fate).collect())
     }
 }
 
@@ -192,12 +238,14 @@ async fn mismatched(
     ends: &[EventEnd],
     deleted: &HashMap<usize, u64>,
 ) -> Result<Vec<usize>, StorageError> {
-    let deleted_nothing = |position: &usize| deleted.get(position).is_none_or(|rows| *rows == 0);
+    // By event: where two ends of a batch name the same event, its rows are counted at one of them only.
+    let deleted_of: HashSet<Uuid> =
+        deleted.iter().filter(|(_, rows)| **rows > 0).map(|(position, _)| ends[*position].event_id).collect();
     let suspects: Vec<(usize, Uuid, Uuid)> = ends
         .iter()
         .enumerate()
         .filter_map(|(position, end)| Some((position, end.event_id, end.team_id?)))
-        .filter(|(position, ..)| deleted_nothing(position))
+        .filter(|(_, event_id, _)| !deleted_of.contains(event_id))
         .collect();
     if suspects.is_empty() {
         return Ok(Vec::new());

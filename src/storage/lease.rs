@@ -52,6 +52,7 @@ impl Database {
         holder: Uuid,
         interval: Option<f64>,
     ) -> Result<Acquired, StorageError> {
+        self.within(Limits::SHORT, "take the lease", async {
         let mut tx = self.begin(Limits::SHORT, None).await?;
         let failed = || StorageError::during("take the lease");
         let (taken, due): (bool, bool) = sqlx::query_as(
@@ -79,32 +80,40 @@ impl Database {
             (false, true) => Acquired::HeldByAnother,
             (false, false) => Acquired::NotDue,
         })
+        })
+        .await
     }
 
     /// Lengthens the lease in a transaction of its own; `false` where another has it.
     pub async fn renew_lease(&self, name: LeaseName, holder: Uuid) -> Result<bool, StorageError> {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        let ours = renew_in(&mut tx, name, holder).await?;
-        Self::commit(tx).await?;
-        Ok(ours)
+        self.within(Limits::SHORT, "renew the lease", async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let ours = renew_in(&mut tx, name, holder).await?;
+            Self::commit(tx).await?;
+            Ok(ours)
+        })
+        .await
     }
 
     /// Gives the lease back, and notes the end of the pass where it ended well.
     pub async fn release_lease(&self, name: LeaseName, holder: Uuid, completed: bool) -> Result<(), StorageError> {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        sqlx::query(
-            "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp(), \
+        self.within(Limits::SHORT, "give the lease back", async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            sqlx::query(
+                "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp(), \
              completed_at = CASE WHEN $3 THEN clock_timestamp() ELSE completed_at END \
              WHERE name = $1 AND holder = $2",
-        )
-        .persistent(false)
-        .bind(name.as_str())
-        .bind(holder)
-        .bind(completed)
-        .execute(&mut *tx)
+            )
+            .persistent(false)
+            .bind(name.as_str())
+            .bind(holder)
+            .bind(completed)
+            .execute(&mut *tx)
+            .await
+            .map_err(StorageError::during("give the lease back"))?;
+            Self::commit(tx).await
+        })
         .await
-        .map_err(StorageError::during("give the lease back"))?;
-        Self::commit(tx).await
     }
 }
 

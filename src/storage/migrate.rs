@@ -78,6 +78,9 @@ pub enum MigrateError {
         /// What the database said.
         source: StorageError,
     },
+    /// This process stood still for so long that another took over.
+    #[error("another process has taken over the migration; run the same command again")]
+    LeaseLost,
     /// Another statement failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -102,7 +105,7 @@ impl Database {
         }
         let applied = tokio::select! {
             applied = self.apply_missing() => applied,
-            lost = self.keep_renewing(holder) => Err(lost.into()),
+            lost = self.keep_renewing(holder) => Err(lost),
         };
         self.release_lease(LeaseName::Migrate, holder, applied.is_ok()).await?;
         applied
@@ -110,23 +113,30 @@ impl Database {
 
     /// Versions that this program needs and the database lacks; all of them where it was never migrated.
     pub async fn missing_migrations(&self) -> Result<Vec<i64>, StorageError> {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        let ours: bool = sqlx::query_scalar("SELECT to_regclass('snapshot_lifecycle.migrations') IS NOT NULL")
-            .persistent(false)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during("look for the migration table"))?;
-        let applied: Vec<i64> = if ours {
-            sqlx::query_scalar("SELECT version FROM snapshot_lifecycle.migrations")
+        self.within(Limits::SHORT, "read the migration table", async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let ours: bool = sqlx::query_scalar("SELECT to_regclass('snapshot_lifecycle.migrations') IS NOT NULL")
                 .persistent(false)
-                .fetch_all(&mut *tx)
+                .fetch_one(&mut *tx)
                 .await
-                .map_err(StorageError::during("read the migration table"))?
-        } else {
-            Vec::new()
-        };
-        Self::commit(tx).await?;
-        Ok(MIGRATIONS.iter().map(|migration| migration.version).filter(|version| !applied.contains(version)).collect())
+                .map_err(StorageError::during("look for the migration table"))?;
+            let applied: Vec<i64> = if ours {
+                sqlx::query_scalar("SELECT version FROM snapshot_lifecycle.migrations")
+                    .persistent(false)
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(StorageError::during("read the migration table"))?
+            } else {
+                Vec::new()
+            };
+            Self::commit(tx).await?;
+            Ok(MIGRATIONS
+                .iter()
+                .map(|migration| migration.version)
+                .filter(|version| !applied.contains(version))
+                .collect())
+        })
+        .await
     }
 
     async fn preflight(&self) -> Result<(), MigrateError> {
@@ -185,11 +195,13 @@ impl Database {
         Self::commit(tx).await
     }
 
-    async fn keep_renewing(&self, holder: Uuid) -> StorageError {
+    async fn keep_renewing(&self, holder: Uuid) -> MigrateError {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            if let Err(error) = self.renew_lease(LeaseName::Migrate, holder).await {
-                return error;
+            match self.renew_lease(LeaseName::Migrate, holder).await {
+                Ok(true) => {}
+                Ok(false) => return MigrateError::LeaseLost,
+                Err(error) => return error.into(),
             }
         }
     }
@@ -279,9 +291,9 @@ impl Database {
         for index in invalid {
             let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {index}");
             // The name is quoted by the server's own format('%I').
-            sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(self.pool()).await.map_err(failed())?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&self.pool()).await.map_err(failed())?;
         }
-        sqlx::raw_sql(migration.sql.clone()).execute(self.pool()).await.map_err(failed())?;
+        sqlx::raw_sql(migration.sql.clone()).execute(&self.pool()).await.map_err(failed())?;
         let mut tx = self.begin(Limits::SHORT, None).await?;
         record(&mut tx, migration).await?;
         Self::commit(tx).await

@@ -25,7 +25,7 @@ mod ttl;
 
 pub use access::AccessError;
 pub use backlog::Backlog;
-pub use cap::{Excess, OverfullTeam};
+pub use cap::{Excess, Look, OverfullTeam};
 pub use database::{Database, Limits};
 pub use error::{StorageError, Verdict};
 pub use event_end::{Ended, TypeCount};

@@ -17,11 +17,15 @@ pub struct LoggingError;
 /// Levels: `error` wants a person, `warn` mends itself but was not expected, `info` is one line an outcome, `debug` one line
 /// a message or batch.
 pub fn init(format: Option<LogFormat>, default_level: &str) -> Result<(), LoggingError> {
-    let filter = match std::env::var("RUST_LOG") {
+    let mut filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(directives).map_err(|_| LoggingError)?,
-        // lapin reports each failed socket itself, and so do we, once.
-        _ => EnvFilter::new(format!("{default_level},lapin=off,sqlx=error")),
+        _ => EnvFilter::new(default_level),
     };
+    // Whatever RUST_LOG asks for: lapin's trace shows the password of the login and the bodies, and its errors are ours to
+    // report, once; sqlx warns of URL parameters with their values.
+    for capped in ["lapin=off", "sqlx=error"] {
+        filter = filter.add_directive(capped.parse().map_err(|_| LoggingError)?);
+    }
     let terminal = stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let subscriber = fmt().with_env_filter(filter).with_writer(stderr).with_target(false);

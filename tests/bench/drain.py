@@ -6,6 +6,7 @@ the queue is empty and the rows are gone; then exactly the right rows must be le
 
 import argparse
 import asyncio
+import itertools
 import os
 import platform
 import shlex
@@ -77,7 +78,7 @@ class Bench:
 
     async def declare(self):
         """The queues, as our worker makes them; returns its memory with nothing to do, in MiB."""
-        await self._scene.reset(1)
+        await self._scene.reset(0)
         with self.program("rust") as worker:
             await self._until(worker, 30, self._consumed)
             await asyncio.sleep(5)  # the first pass of sweep and eviction is done by then
@@ -86,25 +87,20 @@ class Bench:
         return memory
 
     async def _consumed(self):
-        try:
-            return (await self._scene.queued())[1] > 0
-        except Exception:  # not declared yet, which closes the channel
-            await self._scene.close()
-            await self._scene.open()
-            return False
+        return await self._scene.consumers() > 0
 
     async def _until(self, program, seconds, condition, pause=0.1):
         deadline = time.monotonic() + seconds
         while not await condition():
             program.check()
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{program.name}: no end after {seconds} s, {await self._scene.queued()} messages and consumers")
+                raise RuntimeError(f"{program.name}: no end after {seconds} s, (messages, consumers) are {await self._scene.queued()}")
             await asyncio.sleep(pause)
 
     async def round(self, kind, prefetch=PREFETCH):
         events = self._options.messages
         await self._scene.reset(events)
-        self._scene.fill(ends(events, self._options.team_id == "always"))
+        await self._scene.fill(ends(events, self._options.team_id == "always"))
         await self._scene.calm()
         return await self._drain(kind, prefetch, events, tail=range(events - min(prefetch, events), events))
 
@@ -130,8 +126,7 @@ class Bench:
             acknowledged_before = messages - prefetch - waiting
             patience = 60 + messages / 200
             await self._until(program, patience, handed_out, pause=0.025)
-            if tail:
-                await self._until(program, patience, gone, pause=0.002)
+            await self._until(program, patience, gone, pause=0.002)
             took = time.monotonic() - began
             result = {
                 "rate": (messages - acknowledged_before) / took,
@@ -139,6 +134,7 @@ class Bench:
                 "memory": program.memory("VmHWM"),
             }
             result |= {name: now - servers[name] for name, now in self._servers_cpu().items()}
+            await asyncio.sleep(0.5)  # the last acknowledgement comes after the last commit
         await self._scene.verify()
         return result
 
@@ -164,13 +160,12 @@ class Bench:
         print_rounds({f"prefetch {prefetch}": rounds for prefetch, rounds in results.items()})
 
     async def idle_million(self, empty):
-        await self._scene.reset(10)
-        took = self._scene.fill(unknown_events(MILLION))
+        await self._scene.reset(1)
+        # The last message ends an event that exists, which shows when all are done.
+        took = await self._scene.fill(itertools.chain(unknown_events(MILLION - 1), ends(1, with_team=False)))
         note(f"published {MILLION:,} messages in {took:.0f} s, each confirmed: {MILLION / took:,.0f} messages/s")
-        await asyncio.sleep(5)
-        # There is nothing to delete, so what the database holds must be all that it held.
-        await self._scene.end_all(10)
-        result = await self._drain("rust", PREFETCH, MILLION, tail=range(0))
+        await self._scene.calm()
+        result = await self._drain("rust", PREFETCH, MILLION, tail=range(1))
         print(f"queue empty: {empty:.1f} MiB resident")
         print(f"{MILLION:,} waiting: {result['memory']:.1f} MiB at most while draining them, {result['rate']:,.0f} messages/s")
 

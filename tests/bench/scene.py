@@ -89,14 +89,15 @@ class Scene:
         await self._database.execute("CHECKPOINT")
         await asyncio.sleep(2)  # RabbitMQ writes its segments in the background and tells nobody
 
-    def fill(self, messages):
+    async def fill(self, messages):
         """Publishes them, each confirmed; returns how long it took."""
         path = self._directory / "messages.ndjson"
         with open(path, "w", encoding="ascii") as file:
             file.writelines(json.dumps(message) + "\n" for message in messages)
         began = time.monotonic()
         command = [self._binary, "publish", "--amqp-url", self.amqp_url, "--from", path]
-        subprocess.run(command, check=True, capture_output=True, timeout=1800)
+        # In a thread: our own connection to the broker must answer its heartbeats meanwhile.
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=1800)
         path.unlink()
         return time.monotonic() - began
 
@@ -104,6 +105,13 @@ class Scene:
         """Messages that wait, and consumers; not counted is what a consumer holds unacknowledged."""
         declared = await self._channel.queue_declare(queue, passive=True)
         return declared.message_count, declared.consumer_count
+
+    async def consumers(self):
+        try:
+            return (await self.queued())[1]
+        except aiormq.exceptions.ChannelNotFoundEntity:  # not declared yet; asking has closed the channel
+            self._channel = await self._broker.channel()
+            return 0
 
     async def purge(self):
         for queue in (QUEUE, f"{QUEUE}.dead-letter"):
@@ -122,12 +130,11 @@ class Scene:
             "SELECT count(*) FILTER (WHERE s.id IS NULL), count(*) FILTER (WHERE e.id IS NULL), count(s.id) "
             "FROM snapshots AS s FULL JOIN expected AS e USING (id)"
         )
-        if missing or surplus or not left:
+        if missing or surplus:
             raise RuntimeError(f"wrong rows are left: {missing} missing, {surplus} too many, {left} in all")
         for queue in (QUEUE, f"{QUEUE}.dead-letter"):
             if count := (await self.queued(queue))[0]:
                 raise RuntimeError(f"{count} messages are left in {queue}")
-        return left
 
     async def versions(self):
         postgres = await self._database.fetchval("SHOW server_version")

@@ -49,6 +49,11 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
     worker.stop().await;
 
     let mut connection = PgConnection::connect(&url).await.unwrap();
+    // With the host's own setting the host's policy permits what ours does not; the restrictive one must still refuse.
+    sqlx::raw_sql(AssertSqlSafe(format!("SET app.current_team_id = '{other}'")))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     for forbidden in [
         format!("INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'offer', '{{}}')"),
         "UPDATE public.snapshots SET data = '{}'".to_owned(),

@@ -131,35 +131,36 @@ async fn while_others_insert_and_delete_no_row_goes_that_has_fewer_than_the_cap_
 }
 
 #[tokio::test]
-async fn two_evictions_at_once_take_no_more_than_one() {
+async fn evictions_by_several_processes_at_once_take_no_more_than_one() {
     let world = World::new().await;
     let mut expected = BTreeSet::new();
     for _ in 0..5 {
         let ids = world.insert_many(world.team().await, 30).await;
         expected.extend(newest(&ids, 20));
     }
-    // By library, past the lease that would keep them apart.
-    let database = world.database();
-    let holder = Uuid::new_v4();
-    database.acquire_lease(snapshot_lifecycle::storage::LeaseName::Cap, holder, None).await.unwrap();
-    let pass = async || {
-        let mut deleted = 0;
-        for team in database.overfull_teams(20, None, 100).await.unwrap() {
-            deleted += database.evict(holder, team, 20, 3, None).await.unwrap().unwrap();
-        }
-        deleted
-    };
+    let evict = ["evict", "--yes", "--max-snapshots-per-team", "20"];
+    let (one, two, three) = tokio::join!(world.run(&evict), world.run(&evict), world.run(&evict));
     let mut deleted = 0;
-    loop {
-        let (one, two, three) = tokio::join!(pass(), pass(), pass());
-        deleted += one + two + three;
-        if world.snapshots().await.len() == expected.len() {
-            break;
-        }
-        assert!(deleted <= 50, "{deleted} deleted");
+    for evicted in [one, two, three] {
+        assert_eq!(evicted.code, 0, "{evicted:?}");
+        deleted += evicted.json()["deleted"].as_u64().unwrap();
     }
     assert_eq!(deleted, 50);
     assert_eq!(world.snapshots().await, expected);
+}
+
+#[tokio::test]
+async fn every_team_is_looked_at_however_many_there_are() {
+    let world = World::new().await;
+    world
+        .sql(
+            "INSERT INTO public.teams SELECT gen_random_uuid() FROM generate_series(1, 1200);
+             INSERT INTO public.snapshots (team_id, snapshot_type, data) SELECT id, 'offer', '{}' FROM public.teams, generate_series(1, 3);",
+        )
+        .await;
+    let evicted = world.run(&["evict", "--yes", "--max-snapshots-per-team", "2"]).await;
+    assert_eq!(evicted.json()["deleted"].as_u64(), Some(1200), "{}", evicted.stderr);
+    assert_eq!(world.snapshots().await.len(), 2400);
 }
 
 #[tokio::test]

@@ -54,6 +54,43 @@ async fn what_can_never_succeed_is_dead_lettered_at_once_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn instant_that_the_database_has_no_type_for_is_dead_lettered_and_crashes_nobody() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let times =
+        ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"];
+    let bodies = times.map(|at| {
+        format!(r#"{{"event_id":"{}","status":"confirmed","occurred_at":"{at}"}}"#, Uuid::new_v4()).into_bytes()
+    });
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
+    for letter in world.take_dead_letters(2).await {
+        assert_eq!(letter.reason(), "invalid_message");
+        assert!(bodies[..2].contains(&letter.body));
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn attempts_of_a_message_that_somebody_moved_back_by_hand_begin_anew() {
+    let world = World::new().await;
+    let (team, cursed) = (world.team().await, world.event().await);
+    world
+        .sql(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
+        )
+        .await;
+    world.insert(&Snapshot::of(team).event(cursed)).await;
+    let mut headers = FieldTable::default();
+    headers.insert("lifecycle-attempt".into(), AMQPValue::LongLongInt(5));
+    let worker = world.worker().await;
+    world.publish_with(&[body(cursed, "confirmed", now())], &BasicProperties::default().with_headers(headers)).await;
+    worker.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
+    assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
 async fn message_at_the_limit_is_read_and_a_byte_more_is_too_large() {
     let world = World::new().await;
     let padded = |length: usize| {

@@ -2,6 +2,14 @@
 
 use time::OffsetDateTime;
 
+use secrecy::SecretString;
+use snapshot_lifecycle::broker::{BrokerAddress, Topology};
+use snapshot_lifecycle::config::TopologyMode;
+use snapshot_lifecycle::lifecycle::Stop;
+use snapshot_lifecycle::pipeline::{Pipeline, PipelineOptions};
+use snapshot_lifecycle::telemetry::{Health, Metrics};
+use sqlx::Connection;
+
 use crate::support::{Servers, Snapshot, World, body, eventually, set};
 
 struct Bookings {
@@ -133,4 +141,108 @@ async fn queue_that_is_deleted_under_the_worker_is_made_again() {
     worker.reaches("messages_total{outcome=\"applied\"}", 3.0).await;
     assert_eq!(world.snapshots().await, set([survivor]));
     connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn cancel_that_comes_behind_waiting_deliveries_is_noticed() {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 6).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
+        )
+        .await;
+    let worker = world.worker().await;
+    world.publish_raw(&booked.bodies[..1]).await;
+    eventually("the first delete to be under way", async || {
+        let sleeping: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        sleeping > 0
+    })
+    .await;
+    world.publish_raw(&booked.bodies[1..]).await;
+    let (connection, channel) = world.channel().await;
+    channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
+    eventually("the worker to consume again", async || worker.logged("consuming").len() == 2).await;
+    world.publish_raw(&booked.bodies).await;
+    eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn database_that_stands_still_without_a_word_is_noticed_and_found_again() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 5).await;
+    let worker = world.worker().await;
+    let mut frozen: Vec<i32> =
+        sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE application_name = 'snapshot-lifecycle'")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    frozen.push(servers.control(&["postgres", "pid"]).parse().unwrap());
+    let signal = |name: &str| {
+        for pid in &frozen {
+            std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+        }
+    };
+    signal("-STOP");
+    world.publish_raw(&booked.bodies).await;
+    worker.becomes_ready(false).await;
+    assert_eq!(worker.get("/livez").0, 200);
+    signal("-CONT");
+    worker.becomes_ready(true).await;
+    eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
+    worker.stop().await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let booked = bookings(&world, 1).await;
+    world.worker().await.stop().await; // declares the queue
+    // Answers every question, takes no delete.
+    let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
+    let stop = Stop::default();
+    let options = PipelineOptions {
+        address: BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap(),
+        topology: Topology::new(world.exchange.clone(), world.queue.clone(), TopologyMode::Declare),
+        prefetch: 10,
+        max_message_bytes: 1000,
+        max_attempts: 1,
+        hold_at_most: std::time::Duration::from_millis(200),
+    };
+    let health = Health::new(Metrics::new());
+    let pipeline =
+        tokio::spawn(Pipeline::new(options, world.database(), health.clone(), Metrics::new()).run(stop.clone()));
+    eventually("the pipeline to consume", async || health.is_ready()).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE").execute(&mut host).await.unwrap();
+    world.publish_raw(&booked.bodies).await;
+    eventually("the message to be back in the queue", async || world.depth(&world.queue).await == 1).await;
+    // Nobody takes it while the outage lasts, so we can; 3.10 counts from 0, later ones leave out a 0.
+    let (connection, channel) = world.channel().await;
+    let got = channel
+        .basic_get(world.queue.as_str().into(), Default::default())
+        .await
+        .unwrap()
+        .expect("the message is there");
+    let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+    assert_eq!(headers.inner().get("x-delivery-count"), Some(&lapin::types::AMQPValue::LongLongInt(1)));
+    got.delivery.acker.nack(lapin::options::BasicNackOptions { requeue: true, ..Default::default() }).await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+    assert!(!pipeline.is_finished());
+    sqlx::raw_sql("COMMIT").execute(&mut host).await.unwrap();
+    eventually("the row of the ended event to be gone", async || world.snapshots().await == set([survivor])).await;
+    stop.soft.cancel();
+    pipeline.await.unwrap();
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
 }

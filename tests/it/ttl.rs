@@ -59,9 +59,9 @@ async fn many_rows_of_one_instant_are_swept_in_several_batches() {
         let batch = database.delete_expired(holder, cursor, cutoff, 2, None).await.unwrap().unwrap();
         deleted += batch.deleted;
         batches += 1;
-        match batch.cursor {
-            Some(next) => cursor = Some(next),
-            None => break,
+        cursor = batch.cursor;
+        if batch.found == 0 {
+            break;
         }
     }
     assert_eq!((deleted, batches), (7, 5));
@@ -112,4 +112,39 @@ async fn row_that_another_holds_is_passed_over_and_one_whose_life_was_lengthened
     let swept = world.run(&["sweep", "--yes"]).await;
     assert_eq!(swept.json()["deleted"].as_u64(), Some(0));
     assert_eq!(world.snapshots().await, set([held]));
+}
+
+#[tokio::test]
+async fn times_that_no_calendar_has_are_swept_or_kept_like_any_other() {
+    let world = World::new().await;
+    let team = world.team().await;
+    world
+        .sql(format!(
+            "INSERT INTO public.snapshots (team_id, snapshot_type, data, expires_at) SELECT '{team}', 'offer', '{{}}', at::timestamptz \
+             FROM unnest('{{-infinity,-infinity,0044-03-15 BC,infinity,294276-12-31}}'::text[]) AS at"
+        ))
+        .await;
+    let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "200ms")]).await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 3.0).await;
+    assert_eq!(world.count("expires_at > now()").await, 2);
+    assert_eq!(world.snapshots().await.len(), 2);
+    assert_eq!(world.run(&["sweep"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn rows_that_the_host_keeps_without_an_error_end_the_pass_with_one() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.keep();",
+        )
+        .await;
+    for arguments in [&["sweep", "--yes"][..], &["delete-event", &event.to_string(), "--yes"]] {
+        let ended = world.run(arguments).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.contains("does a trigger or rule of the host keep them?"), "{ended:?}");
+    }
 }

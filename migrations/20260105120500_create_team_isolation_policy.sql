@@ -1,4 +1,4 @@
--- CREATE POLICY knows no IF NOT EXISTS, and the host may have made the policy already.
+-- Before row-level security is enabled, so that at no moment it is on without a policy. CREATE POLICY knows no IF NOT EXISTS.
 DO $$
 BEGIN
     IF NOT EXISTS (
