@@ -39,7 +39,7 @@ pub struct Excess {
 }
 
 impl Database {
-    /// Looks at the next teams in the order of their ids, after `after`, at most [`TEAMS_A_LOOK`].
+    /// Looks at the next teams in the order of their ids, after `after`, at most some hundred.
     ///
     /// Walks the distinct team ids of the index (a loose index scan) and reads `cap + 1` index entries of each; it does
     /// not read `teams`, to which the worker needs no access.

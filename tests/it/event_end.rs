@@ -143,11 +143,10 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
         ))
         .await;
     // A slow host: six seconds for all of them, which no single statement is given.
+    world.make_each_delete_take("0.001").await;
     world
         .sql(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();
-             CREATE TABLE public.transactions (id xid8 PRIMARY KEY);
+            "CREATE TABLE public.transactions (id xid8 PRIMARY KEY);
              CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
                  'BEGIN INSERT INTO public.transactions SELECT pg_current_xact_id() ON CONFLICT DO NOTHING; RETURN NULL; END';
              CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",

@@ -75,12 +75,7 @@ async fn instant_that_the_database_has_no_type_for_is_dead_lettered_and_crashes_
 async fn attempts_of_a_message_that_somebody_moved_back_by_hand_begin_anew() {
     let world = World::new().await;
     let (team, cursed) = (world.team().await, world.event().await);
-    world
-        .sql(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
-             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
-        )
-        .await;
+    world.refuse_deletes().await;
     world.insert(&Snapshot::of(team).event(cursed)).await;
     let mut headers = FieldTable::default();
     headers.insert("lifecycle-attempt".into(), AMQPValue::LongLongInt(5));

@@ -111,12 +111,7 @@ async fn killed_worker_leaves_its_messages_to_the_next() {
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
     let booked = bookings(&world, 200).await;
     // Each delete takes a while, so that the kill comes in the middle.
-    world
-        .sql(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
-        )
-        .await;
+    world.make_each_delete_take("0.002").await;
     let worker = world.worker_with(&[("LIFECYCLE_PREFETCH", "50")]).await;
     world.publish_raw(&booked.bodies).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
@@ -148,24 +143,10 @@ async fn cancel_that_comes_behind_waiting_deliveries_is_noticed() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
     let booked = bookings(&world, 6).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
-        )
-        .await;
+    world.make_each_delete_take("1").await;
     let worker = world.worker().await;
     world.publish_raw(&booked.bodies[..1]).await;
-    eventually("the first delete to be under way", async || {
-        let sleeping: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        sleeping > 0
-    })
-    .await;
+    world.a_delete_is_under_way().await;
     world.publish_raw(&booked.bodies[1..]).await;
     let (connection, channel) = world.channel().await;
     channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();

@@ -101,12 +101,7 @@ async fn deleted_rows_are_paid_for_out_of_one_budget() {
 async fn failing_pass_is_tried_again_and_takes_nobody_down() {
     let world = World::new().await;
     expired(&world, 1).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
-             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
-        )
-        .await;
+    world.refuse_deletes().await;
     let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "100ms")]).await;
     eventually("two failed passes", async || {
         worker.logged("pass failed; trying again at the next interval").len() >= 2

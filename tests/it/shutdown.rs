@@ -53,24 +53,10 @@ async fn stop_during_a_statement_that_hangs_lets_go_at_the_time_out_and_the_mess
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
-        )
-        .await;
+    world.make_each_delete_take("60").await;
     let mut worker = world.worker_with(&[("LIFECYCLE_SHUTDOWN_TIMEOUT", "300ms")]).await;
     world.confirm_event(event, OffsetDateTime::now_utc()).await;
-    eventually("the delete to hang", async || {
-        let hanging: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        hanging > 0
-    })
-    .await;
+    world.a_delete_is_under_way().await;
     worker.signal("TERM");
     assert_eq!(worker.ended().await.code(), Some(0), "{}", worker.log_text());
     eventually("the message to be back in the queue", async || world.depth(&world.queue).await == 1).await;
@@ -82,24 +68,10 @@ async fn second_signal_ends_it_at_once() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();",
-        )
-        .await;
+    world.make_each_delete_take("60").await;
     let mut worker = world.worker_with(&[("LIFECYCLE_SHUTDOWN_TIMEOUT", "1000s")]).await;
     world.confirm_event(event, OffsetDateTime::now_utc()).await;
-    eventually("the delete to hang", async || {
-        let hanging: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        hanging > 0
-    })
-    .await;
+    world.a_delete_is_under_way().await;
     worker.signal("TERM");
     eventually("the first signal to be taken", async || !worker.logged("stopping").is_empty()).await;
     worker.signal("TERM");

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Servers;
+use super::{Servers, eventually};
 
 /// A database, an exchange and a queue that nobody else uses.
 pub struct World {
@@ -155,6 +155,38 @@ impl World {
     pub async fn snapshots(&self) -> BTreeSet<Uuid> {
         let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots").fetch_all(&self.pool).await.unwrap();
         ids.into_iter().collect()
+    }
+
+    /// A host whose own trigger takes so many seconds for each deleted row.
+    pub async fn make_each_delete_take(&self, seconds: &str) {
+        self.sql(format!(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();"
+        ))
+        .await;
+    }
+
+    /// Waits until one of those is in the middle of it.
+    pub async fn a_delete_is_under_way(&self) {
+        eventually("a delete to be under way", async || {
+            let sleeping: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+            )
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+            sleeping > 0
+        })
+        .await;
+    }
+
+    /// A host whose own trigger refuses every delete of a row.
+    pub async fn refuse_deletes(&self) {
+        self.sql(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
+        )
+        .await;
     }
 
     pub async fn count(&self, condition: &str) -> i64 {
