@@ -87,34 +87,34 @@ impl Database {
         rate: Option<u32>,
     ) -> Result<Option<u64>, StorageError> {
         self.within(Limits::SHORT, "evict snapshots above the cap", async {
-        let mut tx = self.begin(Limits::SHORT, Some(Rule::Cap)).await?;
-        if !lease::renew_in(&mut tx, LeaseName::Cap, holder).await? {
-            return Ok(None);
-        }
-        let deleted = sqlx::query(
-            "WITH kept AS MATERIALIZED ( \
-                 SELECT COALESCE(created_at, '-infinity'::timestamptz) AS age, id FROM ONLY public.snapshots WHERE team_id = $1 \
-                 ORDER BY COALESCE(created_at, '-infinity'::timestamptz) DESC, id DESC LIMIT $2 FOR KEY SHARE SKIP LOCKED \
-             ), oldest_kept AS MATERIALIZED ( \
-                 SELECT age, id FROM kept WHERE (SELECT count(*) FROM kept) = $2 ORDER BY age, id LIMIT 1 \
-             ), doomed AS MATERIALIZED ( \
-                 SELECT s.id FROM oldest_kept AS k, ONLY public.snapshots AS s \
-                 WHERE s.team_id = $1 AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (k.age, k.id) \
-                 ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz), s.id LIMIT $3 FOR UPDATE OF s SKIP LOCKED \
-             ) \
-             DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.id = d.id",
-        )
-        .persistent(false)
-        .bind(team.0)
-        .bind(i64::from(cap))
-        .bind(i64::from(rows))
-        .execute(&mut *tx)
-        .await
-        .map_err(StorageError::during("evict snapshots above the cap"))?
-        .rows_affected();
-        delete_budget::charge(&mut tx, deleted, rate).await?;
-        Self::commit(tx).await?;
-        Ok(Some(deleted))
+            let mut tx = self.begin(Limits::SHORT, Some(Rule::Cap)).await?;
+            if !lease::renew_in(&mut tx, LeaseName::Cap, holder).await? {
+                return Ok(None);
+            }
+            let deleted = sqlx::query(
+                "WITH kept AS MATERIALIZED ( \
+                     SELECT COALESCE(created_at, '-infinity'::timestamptz) AS age, id FROM ONLY public.snapshots WHERE team_id = $1 \
+                     ORDER BY COALESCE(created_at, '-infinity'::timestamptz) DESC, id DESC LIMIT $2 FOR KEY SHARE SKIP LOCKED \
+                 ), oldest_kept AS MATERIALIZED ( \
+                     SELECT age, id FROM kept WHERE (SELECT count(*) FROM kept) = $2 ORDER BY age, id LIMIT 1 \
+                 ), doomed AS MATERIALIZED ( \
+                     SELECT s.id FROM oldest_kept AS k, ONLY public.snapshots AS s \
+                     WHERE s.team_id = $1 AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (k.age, k.id) \
+                     ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz), s.id LIMIT $3 FOR UPDATE OF s SKIP LOCKED \
+                 ) \
+                 DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.id = d.id",
+            )
+            .persistent(false)
+            .bind(team.0)
+            .bind(i64::from(cap))
+            .bind(i64::from(rows))
+            .execute(&mut *tx)
+            .await
+            .map_err(StorageError::during("evict snapshots above the cap"))?
+            .rows_affected();
+            delete_budget::charge(&mut tx, deleted, rate).await?;
+            Self::commit(tx).await?;
+            Ok(Some(deleted))
         })
         .await
     }

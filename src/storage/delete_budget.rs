@@ -14,16 +14,16 @@ impl Database {
     /// How long to wait until the budget is free; zero where it is.
     pub async fn budget_wait(&self) -> Result<Duration, StorageError> {
         self.within(Limits::SHORT, "read the delete budget", async {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        let seconds: f64 = sqlx::query_scalar(
-            "SELECT COALESCE(max(GREATEST(extract(epoch FROM free_at - clock_timestamp()), 0)), 0)::float8 FROM snapshot_lifecycle.delete_budget",
-        )
-        .persistent(false)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(StorageError::during("read the delete budget"))?;
-        Self::commit(tx).await?;
-        Ok(Duration::from_secs_f64(seconds))
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let seconds: f64 = sqlx::query_scalar(
+                "SELECT COALESCE(max(GREATEST(extract(epoch FROM free_at - clock_timestamp()), 0)), 0)::float8 FROM snapshot_lifecycle.delete_budget",
+            )
+            .persistent(false)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during("read the delete budget"))?;
+            Self::commit(tx).await?;
+            Ok(Duration::from_secs_f64(seconds))
         })
         .await
     }

@@ -129,13 +129,13 @@ impl Database {
     /// rows make trouble, fails where every delete would.
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
         self.within(limits, "delete nothing from snapshots", async {
-        let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-        sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = '00000000-0000-0000-0000-000000000000' AND event_id IS NULL AND event_id IS NOT NULL")
-            .persistent(false)
-            .execute(&mut *tx)
-            .await
-            .map_err(StorageError::during("delete nothing from snapshots"))?;
-        Self::commit(tx).await
+            let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
+            sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = '00000000-0000-0000-0000-000000000000' AND event_id IS NULL AND event_id IS NOT NULL")
+                .persistent(false)
+                .execute(&mut *tx)
+                .await
+                .map_err(StorageError::during("delete nothing from snapshots"))?;
+            Self::commit(tx).await
         })
         .await
     }

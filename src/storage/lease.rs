@@ -53,32 +53,32 @@ impl Database {
         interval: Option<f64>,
     ) -> Result<Acquired, StorageError> {
         self.within(Limits::SHORT, "take the lease", async {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        let failed = || StorageError::during("take the lease");
-        let (taken, due): (bool, bool) = sqlx::query_as(
-            "WITH taken AS ( \
-                 INSERT INTO snapshot_lifecycle.lease AS l (name, holder, expires_at) \
-                 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) \
-                 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
-                 WHERE (l.expires_at <= clock_timestamp() OR l.holder = excluded.holder) \
-                   AND ($4::float8 IS NULL OR l.completed_at IS NULL OR l.completed_at <= clock_timestamp() - make_interval(secs => $4)) \
-                 RETURNING 1) \
-             SELECT EXISTS (SELECT FROM taken), \
-                    NOT EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = $1 AND completed_at > clock_timestamp() - make_interval(secs => COALESCE($4, 0)))",
-        )
-        .persistent(false)
-        .bind(name.as_str())
-        .bind(holder)
-        .bind(LEASE_SECONDS)
-        .bind(interval)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed())?;
-        Self::commit(tx).await?;
-        Ok(match (taken, due) {
-            (true, _) => Acquired::Yes,
-            (false, true) => Acquired::HeldByAnother,
-            (false, false) => Acquired::NotDue,
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let failed = || StorageError::during("take the lease");
+            let (taken, due): (bool, bool) = sqlx::query_as(
+                "WITH taken AS ( \
+                     INSERT INTO snapshot_lifecycle.lease AS l (name, holder, expires_at) \
+                     VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) \
+                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
+                     WHERE (l.expires_at <= clock_timestamp() OR l.holder = excluded.holder) \
+                       AND ($4::float8 IS NULL OR l.completed_at IS NULL OR l.completed_at <= clock_timestamp() - make_interval(secs => $4)) \
+                     RETURNING 1) \
+                 SELECT EXISTS (SELECT FROM taken), \
+                        NOT EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = $1 AND completed_at > clock_timestamp() - make_interval(secs => COALESCE($4, 0)))",
+            )
+            .persistent(false)
+            .bind(name.as_str())
+            .bind(holder)
+            .bind(LEASE_SECONDS)
+            .bind(interval)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failed())?;
+            Self::commit(tx).await?;
+            Ok(match (taken, due) {
+                (true, _) => Acquired::Yes,
+                (false, true) => Acquired::HeldByAnother,
+                (false, false) => Acquired::NotDue,
         })
         })
         .await

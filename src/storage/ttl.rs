@@ -90,17 +90,17 @@ impl Database {
     /// Counts what a sweep would delete now.
     pub async fn count_expired(&self) -> Result<Expired, StorageError> {
         self.within(Limits::LONG, "count expired snapshots", async {
-        let mut tx = self.begin(Limits::LONG, None).await?;
-        let (rows, oldest_seconds) = sqlx::query_as(
-            "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::bigint \
-             FROM ONLY public.snapshots WHERE expires_at <= now()",
-        )
-        .persistent(false)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(StorageError::during("count expired snapshots"))?;
-        Self::commit(tx).await?;
-        Ok(Expired { rows, oldest_seconds })
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let (rows, oldest_seconds) = sqlx::query_as(
+                "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::bigint \
+                 FROM ONLY public.snapshots WHERE expires_at <= now()",
+            )
+            .persistent(false)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during("count expired snapshots"))?;
+            Self::commit(tx).await?;
+            Ok(Expired { rows, oldest_seconds })
         })
         .await
     }

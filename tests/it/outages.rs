@@ -98,7 +98,8 @@ async fn worker_started_while_both_servers_are_away_waits_for_them() {
     let worker = world.start_worker(&[]).await;
     assert_eq!((worker.get("/livez").0, worker.get("/readyz").0), (200, 503));
     servers.control(&["rabbitmq", "start"]);
-    assert_eq!(worker.get("/readyz").0, 503, "nothing is taken that could not be worked on");
+    assert_eq!(worker.get("/readyz").0, 503);
+    assert_eq!(world.depth(&world.queue).await, 5, "nothing is taken that could not be worked on");
     servers.control(&["postgres", "start"]);
     worker.becomes_ready(true).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 5.0).await;
