@@ -70,15 +70,37 @@ pub(super) fn set_count(headers: &mut FieldTable, name: &'static str, value: u32
     headers.insert(ShortString::from(name), AMQPValue::LongLongInt(value.into()));
 }
 
-/// The queue and the reason of the broker's last dead-lettering, from `x-death`'s first entry.
-pub(super) fn last_death(headers: Option<&FieldTable>) -> Option<(String, String)> {
+/// Where a message that the broker itself dead-lettered for its delivery limit came from, from `x-death`'s newest entry.
+pub(super) struct OverLimit {
+    pub(super) exchange: Option<String>,
+    pub(super) routing_key: Option<String>,
+    /// Seconds since 1970.
+    pub(super) at: Option<u64>,
+}
+
+/// What the broker says of a message that it delivered too often; `None` for every other.
+pub(super) fn over_limit(headers: Option<&FieldTable>) -> Option<OverLimit> {
     let AMQPValue::FieldArray(deaths) = headers?.inner().get("x-death")? else {
         return None;
     };
     let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
         return None;
     };
-    Some((text(Some(death), "queue")?, text(Some(death), "reason")?))
+    if text(Some(death), "reason")? != "delivery_limit" {
+        return None;
+    }
+    let routing_key = match death.inner().get("routing-keys") {
+        Some(AMQPValue::FieldArray(keys)) => match keys.as_slice().first() {
+            Some(AMQPValue::LongString(key)) => Some(String::from_utf8_lossy(key.as_bytes()).into_owned()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let at = match death.inner().get("time") {
+        Some(AMQPValue::Timestamp(seconds)) => Some(*seconds),
+        _ => None,
+    };
+    Some(OverLimit { exchange: text(Some(death), "exchange"), routing_key, at })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::policy::DELAYS;
 /// The broker refuses a frame of headers that does not fit; a text for a person need not be longer.
 const LONGEST_ERROR: usize = 500;
 /// AMQP's limit for names of exchanges and routing keys.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// The letter for a message that failed for good: body and application headers as they came, and why it is here.
 #[must_use]
@@ -67,7 +67,7 @@ fn headers_with_origin(topology: &Topology, delivery: &Delivery) -> (FieldTable,
 
 /// The application's properties. Not `expiration`, which would delete the letter; not `user_id`, which the broker compares
 /// with our own user and closes the channel; and persistent whatever it was.
-fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
+pub(super) fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
     if let Some(value) = came.content_type() {
         properties = properties.with_content_type(value.clone());
@@ -100,11 +100,11 @@ fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
 }
 
 /// Nobody reads nanoseconds.
-fn to_the_millisecond(at: OffsetDateTime) -> String {
+pub(super) fn to_the_millisecond(at: OffsetDateTime) -> String {
     let nanosecond = at.nanosecond() / 1_000_000 * 1_000_000;
     at.replace_nanosecond(nanosecond).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
-fn shortened(error: &str) -> &str {
+pub(super) fn shortened(error: &str) -> &str {
     &error[..error.floor_char_boundary(LONGEST_ERROR)]
 }

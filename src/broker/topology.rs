@@ -61,6 +61,11 @@ impl Topology {
         format!("{}.dead-letter", self.queue)
     }
 
+    /// Held by whichever `dlq` command is at work: an exclusive queue, which ends with its connection.
+    pub(super) fn dead_letter_lock(&self) -> String {
+        format!("{}.dead-letter.lock", self.queue)
+    }
+
     /// Where messages that wait for another try are published, by the name of the delay.
     #[must_use]
     pub fn retry_exchange(&self) -> String {

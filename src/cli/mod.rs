@@ -3,10 +3,12 @@
 //! Exit codes: 0 done, 1 failed with the reason on stderr, 2 wrong usage or configuration.
 
 mod arguments;
+mod completions;
 mod delete_event;
 mod dlq;
 mod evict;
 mod healthcheck;
+mod man;
 mod migrate;
 mod one_pass;
 mod output;
@@ -46,6 +48,8 @@ enum Command {
     Evict(evict::Options),
     Dlq(dlq::Options),
     Healthcheck(healthcheck::Options),
+    Completions(completions::Options),
+    Man(man::Options),
 }
 
 /// The whole program, from the arguments to the exit code.
@@ -92,6 +96,8 @@ impl Command {
             Self::Evict(options) => options.run().await,
             Self::Dlq(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
+            Self::Completions(options) => options.run(),
+            Self::Man(options) => options.run(),
         }
     }
 }

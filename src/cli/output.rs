@@ -26,6 +26,12 @@ enum Form {
     Json,
 }
 
+impl Form {
+    fn of_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Table } else { Self::Json }
+    }
+}
+
 /// Asks before it deletes or moves.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct ConfirmOptions {
@@ -52,6 +58,10 @@ impl Rows {
         self
     }
 
+    pub(super) fn push<const N: usize>(&mut self, row: [String; N]) {
+        self.lines.push(row.into());
+    }
+
     pub(super) fn remark(mut self, remark: impl Into<String>) -> Self {
         self.remark = Some(remark.into());
         self
@@ -59,14 +69,42 @@ impl Rows {
 }
 
 impl OutputOptions {
+    /// Whether the answer is for programs.
+    pub(super) fn is_json(self) -> bool {
+        self.form.unwrap_or_else(Form::of_stdout) == Form::Json
+    }
+
     /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
     pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
-        let form = self.form.unwrap_or(if io::stdout().is_terminal() { Form::Table } else { Form::Json });
-        let text = match form {
+        let text = match self.form.unwrap_or_else(Form::of_stdout) {
             Form::Json => format!("{}\n", serde_json::to_string_pretty(answer)?),
             Form::Table => table(rows(answer)),
         };
         write_stdout(text.as_bytes())
+    }
+}
+
+/// An array printed one element at a time, so that its length is not bounded by memory.
+pub(super) struct JsonArray {
+    elements: u64,
+}
+
+impl JsonArray {
+    /// Prints nothing yet.
+    pub(super) const fn new() -> Self {
+        Self { elements: 0 }
+    }
+
+    /// Prints one element more; `false` when nobody reads any longer.
+    pub(super) fn push<T: Serialize>(&mut self, element: &T) -> anyhow::Result<bool> {
+        let before = if self.elements == 0 { "[\n" } else { ",\n" };
+        self.elements += 1;
+        write_while_read(format!("{before}{}", serde_json::to_string(element)?).as_bytes())
+    }
+
+    /// Ends the array.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        write_stdout(if self.elements == 0 { b"[]\n" } else { b"\n]\n" })
     }
 }
 
@@ -97,12 +135,17 @@ fn table(rows: Rows) -> String {
     text
 }
 
-/// Writes bytes to stdout.
+/// Writes bytes to stdout. A reader that has gone away is no error.
 pub(super) fn write_stdout(bytes: &[u8]) -> anyhow::Result<()> {
+    write_while_read(bytes).map(drop)
+}
+
+/// Writes bytes to stdout; `false` when nobody reads any longer.
+pub(super) fn write_while_read(bytes: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }
 

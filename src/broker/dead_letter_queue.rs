@@ -1,0 +1,261 @@
+//! The dead-letter queue in the hands of an operator's command.
+//!
+//! Letters are taken in order and held unacknowledged; those that are not removed go back to their places when the command
+//! ends, however it ends. One command at a time: it holds an exclusive queue as a lock, so a look never hides letters
+//! from a replay, nor a replay from a look. Giving back counts as a delivery up to RabbitMQ 4.2; the queue's delivery
+//! limit is out of reach for that reason, and the count is dropped from what is replayed.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::protocol::AMQPSoftError;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::{answer, close, connect, open_channel};
+use super::queues::depth;
+use super::{BrokerAddress, BrokerError, DeadLetter, Topology};
+
+/// Letters in our memory at once. A consumer that has received so many is replaced by a new one, with a prefetch of its own,
+/// while what was received stays unacknowledged.
+const WINDOW: u16 = 500;
+/// Entries up to which an Erlang map is sorted.
+const SORTED: usize = 32;
+/// Commands under way at once. With 32 the broker's channel begins to put several into one.
+const COMMANDS: usize = 16;
+/// A letter that is in the queue arrives sooner; one that does not is in somebody else's hands.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// At the end of a command; what is held then goes back with the connection, in any order.
+const GIVE_BACK_WITHIN: Duration = Duration::from_mins(1);
+/// For another `dlq` command to end.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The letters that are in the queue at the time of opening, the oldest first.
+pub struct DeadLetterQueue {
+    connection: Connection,
+    channel: Channel,
+    topology: Topology,
+    /// Received and not yet handed out.
+    window: VecDeque<Delivery>,
+    /// Delivery tags that are neither removed nor given back.
+    outstanding: BTreeSet<u64>,
+    /// The last delivery tag of each consumer so far.
+    ends: Vec<u64>,
+    /// At the last count, without what was removed since.
+    counted: u32,
+    /// Where a walk ends.
+    there: u32,
+    received: u32,
+    removed: u32,
+}
+
+/// A letter in our hands: removed by [`DeadLetterQueue::remove`], or else it goes back to its place.
+pub struct HeldLetter {
+    /// As it is shown.
+    pub letter: DeadLetter,
+    pub(super) delivery: Delivery,
+}
+
+impl DeadLetterQueue {
+    /// Connects, waits a few seconds for another command to end, and counts what is there.
+    pub async fn open(address: &BrokerAddress, topology: &Topology) -> Result<Self, BrokerError> {
+        let connection = connect(address, "dlq").await?;
+        match Self::start(&connection, topology).await {
+            Ok((channel, there)) => Ok(Self {
+                connection,
+                channel,
+                topology: topology.clone(),
+                window: VecDeque::new(),
+                outstanding: BTreeSet::new(),
+                ends: Vec::new(),
+                counted: there,
+                there,
+                received: 0,
+                removed: 0,
+            }),
+            Err(error) => {
+                close(&connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(connection: &Connection, topology: &Topology) -> Result<(Channel, u32), BrokerError> {
+        lock(connection, &topology.dead_letter_lock()).await?;
+        let channel = open_channel(connection).await?;
+        let there = depth(&channel, &topology.dead_letter_queue()).await?;
+        Ok((channel, there))
+    }
+
+    /// How many letters a walk meets.
+    #[must_use]
+    pub const fn there(&self) -> u32 {
+        self.there
+    }
+
+    /// The next letter; `None` after the last of those that were there, even if more have arrived.
+    pub async fn next(&mut self) -> Result<Option<HeldLetter>, BrokerError> {
+        if self.window.is_empty() && self.received < self.there {
+            self.receive(self.there).await?;
+        }
+        Ok(self.window.pop_front().map(|delivery| HeldLetter { letter: DeadLetter::read(&delivery), delivery }))
+    }
+
+    /// Takes the next letters, never more than are left of those that were there. The consumer ends before any of them is
+    /// acknowledged: that would make room for letters that arrived later.
+    async fn receive(&mut self, end: u32) -> Result<(), BrokerError> {
+        let size = u16::try_from(end - self.received).unwrap_or(WINDOW).min(WINDOW);
+        let mut consumer = open_window(&self.channel, &self.topology.dead_letter_queue(), size).await?;
+        while self.window.len() < usize::from(size) {
+            match timeout(PATIENCE, consumer.next()).await {
+                Ok(Some(Ok(delivery))) => {
+                    self.outstanding.insert(delivery.delivery_tag);
+                    self.window.push_back(delivery);
+                }
+                Ok(Some(Err(error))) => return Err(BrokerError::during("read the dead-letter queue")(error)),
+                Ok(None) => {
+                    return Err(BrokerError::Topology("the dead-letter queue was deleted meanwhile".to_owned()));
+                }
+                Err(_) => {
+                    tracing::warn!("letters did not arrive: another program holds or takes them");
+                    break;
+                }
+            }
+        }
+        let cancelled = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        answer("read the dead-letter queue", cancelled).await?;
+        self.received += u32::try_from(self.window.len()).unwrap_or(u32::MAX);
+        self.ends.extend(self.window.back().map(|delivery| delivery.delivery_tag));
+        if self.window.is_empty() {
+            (self.counted, self.there) = (self.received, self.received);
+        }
+        Ok(())
+    }
+
+    /// How many letters arrived since opening, beside those that were there.
+    pub async fn arrived(&self) -> Result<u32, BrokerError> {
+        let ready = depth(&self.channel, &self.topology.dead_letter_queue()).await?;
+        Ok((ready + self.received).saturating_sub(self.counted))
+    }
+
+    /// Messages ready in the work queue.
+    pub async fn work_waiting(&self) -> Result<u32, BrokerError> {
+        depth(&self.channel, self.topology.queue()).await
+    }
+
+    /// Acknowledges: the letter leaves the queue.
+    pub async fn remove(&mut self, held: &HeldLetter) -> Result<(), BrokerError> {
+        let removed = held.delivery.acker.ack(BasicAckOptions::default());
+        if removed.await.map_err(BrokerError::during("remove a dead letter"))? {
+            self.outstanding.remove(&held.delivery.delivery_tag);
+            self.removed += 1;
+            return Ok(());
+        }
+        Err(BrokerError::Topology(
+            "the connection ended before a letter could be removed; it is still there".to_owned(),
+        ))
+    }
+
+    /// Gives back what was not removed, so that the next look begins with the oldest again and ends with what are then the
+    /// first `first` letters.
+    ///
+    /// A quorum queue keeps what was returned apart from the rest, in the order of returning, and delivers it first. So the order
+    /// stays only if all letters are taken and then returned from the first to the last, few at a time: what comes in one
+    /// command the broker returns in the order of Erlang maps, by consumer and then by letter, and those are sorted up to 32
+    /// entries.
+    pub async fn give_back(&mut self, first: u32) -> Result<(), BrokerError> {
+        self.window.clear();
+        while self.received < self.counted {
+            self.receive(self.counted).await?;
+            self.window.clear();
+        }
+        let queue = self.topology.dead_letter_queue();
+        let mut ready = depth(&self.channel, &queue).await?;
+        let mut commands = 0;
+        for end in std::mem::take(&mut self.ends) {
+            let later = self.outstanding.split_off(&(end + 1));
+            let of_one_consumer: Vec<_> = std::mem::replace(&mut self.outstanding, later).into_iter().collect();
+            for sorted in of_one_consumer.chunks(SORTED) {
+                // multiple: all that is outstanding up to that one.
+                let options = BasicNackOptions { multiple: true, requeue: true };
+                let last = sorted[sorted.len() - 1];
+                answer("give letters back", self.channel.basic_nack(last, options)).await?;
+                ready += u32::try_from(sorted.len()).unwrap_or(u32::MAX);
+                commands += 1;
+                if commands % COMMANDS == 0 {
+                    self.until_ready(ready).await?;
+                }
+            }
+        }
+        self.until_ready(ready).await?;
+        self.counted -= std::mem::take(&mut self.removed);
+        (self.there, self.received) = (first.min(self.counted), 0);
+        Ok(())
+    }
+
+    /// Waits until the queue has taken back what was returned: with too many commands under way the broker puts several into one.
+    async fn until_ready(&self, count: u32) -> Result<(), BrokerError> {
+        let until = Instant::now() + PATIENCE;
+        while depth(&self.channel, &self.topology.dead_letter_queue()).await? < count && Instant::now() < until {
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Gives everything back and lets go of the queue.
+    pub async fn close(mut self) {
+        timeout(GIVE_BACK_WITHIN, self.give_back(0)).await.ok();
+        close(&self.connection).await;
+    }
+}
+
+impl HeldLetter {
+    /// The bytes as they came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.data
+    }
+}
+
+async fn open_window(channel: &Channel, queue: &str, size: u16) -> Result<Consumer, BrokerError> {
+    // Not global: for each consumer by itself, and quorum queues take no other.
+    answer("set the prefetch", channel.basic_qos(size, BasicQosOptions { global: false })).await?;
+    let consume = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+    answer("read the dead-letter queue", consume).await
+}
+
+async fn lock(connection: &Connection, name: &str) -> Result<(), BrokerError> {
+    let until = Instant::now() + LOCK_WITHIN;
+    loop {
+        let channel = open_channel(connection).await?;
+        // exclusive: one connection's, and deleted with it however it ends.
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let declared =
+            answer("lock the dead-letter queue", channel.queue_declare(name.into(), options, FieldTable::default()))
+                .await;
+        let Err(error) = declared else { return Ok(()) };
+        let BrokerError::Failed { source, .. } = &error else { return Err(error) };
+        match BrokerError::soft_error(source) {
+            Some(AMQPSoftError::RESOURCELOCKED) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
+            Some(AMQPSoftError::RESOURCELOCKED) => {
+                return Err(BrokerError::Topology(
+                    "another dlq command is at work on this queue; wait for it, or end it".to_owned(),
+                ));
+            }
+            Some(AMQPSoftError::ACCESSREFUSED) => {
+                tracing::warn!(
+                    queue = name,
+                    "no permission to configure the lock queue: make sure that no other dlq command is at work"
+                );
+                return Ok(());
+            }
+            _ => return Err(error),
+        }
+    }
+}

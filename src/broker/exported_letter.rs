@@ -1,0 +1,82 @@
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lapin::types::{AMQPValue, FieldTable};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{DeadLetter, HeldLetter};
+
+/// A letter with everything it consists of.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedLetter {
+    /// As `dlq list` shows it.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// The AMQP properties that are set, without the headers.
+    pub properties: Map<String, Value>,
+    /// The headers, the broker's included but for its count of deliveries, to which each look adds. Bytes that are not UTF-8 are replaced.
+    pub headers: Map<String, Value>,
+    /// The body where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+impl HeldLetter {
+    /// Everything of it.
+    #[must_use]
+    pub fn exported(&self) -> ExportedLetter {
+        let from = &self.delivery.properties;
+        let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|value| json!(value.as_str()));
+        let mut headers = from.headers().as_ref().map(table).unwrap_or_default();
+        for count in ["x-delivery-count", "x-acquired-count"] {
+            headers.remove(count);
+        }
+        let properties = [
+            ("content_type", text(from.content_type())),
+            ("content_encoding", text(from.content_encoding())),
+            ("delivery_mode", from.delivery_mode().map(Value::from)),
+            ("priority", from.priority().map(Value::from)),
+            ("correlation_id", text(from.correlation_id())),
+            ("reply_to", text(from.reply_to())),
+            ("expiration", text(from.expiration())),
+            ("message_id", text(from.message_id())),
+            ("timestamp", from.timestamp().map(Value::from)),
+            ("type", text(from.kind())),
+            ("user_id", text(from.user_id())),
+            ("app_id", text(from.app_id())),
+        ];
+        ExportedLetter {
+            letter: self.letter.clone(),
+            properties: properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+            headers,
+            body_base64: std::str::from_utf8(self.body()).is_err().then(|| BASE64_STANDARD.encode(self.body())),
+        }
+    }
+}
+
+fn table(from: &FieldTable) -> Map<String, Value> {
+    from.inner().iter().map(|(name, of)| (name.to_string(), value(of))).collect()
+}
+
+fn value(from: &AMQPValue) -> Value {
+    match from {
+        AMQPValue::Boolean(value) => json!(value),
+        AMQPValue::ShortShortInt(value) => json!(value),
+        AMQPValue::ShortShortUInt(value) => json!(value),
+        AMQPValue::ShortInt(value) => json!(value),
+        AMQPValue::ShortUInt(value) => json!(value),
+        AMQPValue::LongInt(value) => json!(value),
+        AMQPValue::LongUInt(value) => json!(value),
+        AMQPValue::LongLongInt(value) => json!(value),
+        AMQPValue::Float(value) => json!(value),
+        AMQPValue::Double(value) => json!(value),
+        AMQPValue::DecimalValue(decimal) => json!({ "scale": decimal.scale, "value": decimal.value }),
+        AMQPValue::ShortString(text) => json!(text.as_str()),
+        AMQPValue::LongString(text) => json!(String::from_utf8_lossy(text.as_bytes())),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value).collect(),
+        AMQPValue::Timestamp(seconds) => json!(seconds),
+        AMQPValue::FieldTable(of) => Value::Object(table(of)),
+        AMQPValue::ByteArray(bytes) => json!(String::from_utf8_lossy(bytes.as_slice())),
+        AMQPValue::Void => Value::Null,
+    }
+}

@@ -1,0 +1,100 @@
+use clap::Args;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::broker::DeadLetter;
+use crate::cli::delete_event::rfc3339;
+use crate::message::Reason;
+
+/// Which letters; all conditions must hold, and none is all of them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which letters")]
+pub(super) struct Filter {
+    /// Dead-lettered for this reason
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    reason: Option<Reason>,
+    /// Of this event
+    #[arg(long, value_name = "ID")]
+    event_id: Option<Uuid>,
+    /// Of this team
+    #[arg(long, value_name = "ID")]
+    team_id: Option<Uuid>,
+    /// With this message id
+    #[arg(long, value_name = "ID")]
+    pub(super) message_id: Option<String>,
+    /// Dead-lettered at this time or later, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    since: Option<OffsetDateTime>,
+    /// Dead-lettered at this time or earlier, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    until: Option<OffsetDateTime>,
+    /// The letter at this place in the queue, as `list` numbers them; 1 is the oldest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) position: Option<u32>,
+    /// The first N that match
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: Option<u32>,
+}
+
+/// A walk along the letters.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    filter: &'a Filter,
+    limit: Option<u32>,
+    /// Of the letter that was looked at last.
+    pub(super) position: u32,
+    /// Letters that matched so far.
+    pub(super) matched: u32,
+}
+
+impl Filter {
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk { filter: self, limit: self.limit, position: 0, matched: 0 }
+    }
+
+    fn matches(&self, position: u32, letter: &DeadLetter) -> bool {
+        // The same UUID may be written in other letters.
+        let is = |wanted: Option<Uuid>, text: &Option<String>| {
+            wanted.is_none_or(|wanted| text.as_deref().and_then(|text| Uuid::parse_str(text).ok()) == Some(wanted))
+        };
+        self.reason.is_none_or(|reason| letter.reason.as_deref() == Some(reason.as_str()))
+            && is(self.event_id, &letter.event_id)
+            && is(self.team_id, &letter.team_id)
+            && self
+                .message_id
+                .as_ref()
+                .is_none_or(|id| letter.message_id.as_ref().is_some_and(|letters| letters.eq_ignore_ascii_case(id)))
+            && self.since.is_none_or(|since| letter.at().is_some_and(|at| at >= since))
+            && self.until.is_none_or(|until| letter.at().is_some_and(|at| at <= until))
+            && self.position.is_none_or(|wanted| wanted == position)
+    }
+}
+
+impl Walk<'_> {
+    /// The same, but with this limit where none was given.
+    pub(super) fn limited_to(mut self, limit: u32) -> Self {
+        self.limit.get_or_insert(limit);
+        self
+    }
+
+    /// Whether the next letter is one of those.
+    pub(super) fn takes(&mut self, letter: &DeadLetter) -> bool {
+        self.position += 1;
+        let takes = !self.is_over() && self.filter.matches(self.position, letter);
+        self.matched += u32::from(takes);
+        takes
+    }
+
+    /// Whether nothing further can match.
+    pub(super) fn is_over(&self) -> bool {
+        self.limit.is_some_and(|limit| self.matched >= limit)
+            || self.filter.position.is_some_and(|wanted| self.position > wanted)
+    }
+}
+
+fn reason(text: &str) -> Result<Reason, String> {
+    Reason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+        .ok_or_else(|| format!("one of {}", Reason::ALL.map(Reason::as_str).join(", ")))
+}

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::broker::{BrokerError, DeadLetterQueue};
+
+/// Replays in waves that grow while little comes back: whoever mended the cause only in part finds out after ten letters,
+/// not after a hundred thousand.
+#[derive(Debug)]
+pub(super) struct StopOnFailures {
+    /// Of 100.
+    percent: f64,
+    wave: u32,
+    in_wave: u32,
+}
+
+const FIRST_WAVE: u32 = 10;
+const LARGEST_WAVE: u32 = 5_000;
+/// For the workers to take a wave.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// For what they have taken to come back.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(1);
+
+impl StopOnFailures {
+    pub(super) const fn new(percent: f64) -> Self {
+        Self { percent, wave: FIRST_WAVE, in_wave: 0 }
+    }
+
+    /// How many may be replayed before the next look.
+    pub(super) const fn room(&self) -> u32 {
+        self.wave - self.in_wave
+    }
+
+    /// Counts what was replayed, and at the end of a wave (or at the last letter) waits for it to be taken and says why to stop, if
+    /// there is a reason. `ours` of the letters that arrived were put there by this replay itself.
+    pub(super) async fn replayed(
+        &mut self,
+        queue: &DeadLetterQueue,
+        count: u32,
+        so_far: u32,
+        ours: u32,
+    ) -> Result<Option<String>, BrokerError> {
+        self.in_wave += count;
+        if self.room() > 0 {
+            return Ok(None);
+        }
+        (self.in_wave, self.wave) = (0, (self.wave * 2).min(LARGEST_WAVE));
+        self.look(queue, so_far, ours).await
+    }
+
+    /// Waits for the workers, then looks at what came back.
+    pub(super) async fn look(
+        &self,
+        queue: &DeadLetterQueue,
+        so_far: u32,
+        ours: u32,
+    ) -> Result<Option<String>, BrokerError> {
+        let began = Instant::now();
+        while queue.work_waiting().await? > 0 {
+            if began.elapsed() > TAKEN_WITHIN {
+                return Ok(Some(
+                    "no worker takes the replayed messages, so nothing shows whether they fail".to_owned(),
+                ));
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(COMES_BACK_WITHIN).await;
+        let back = queue.arrived().await?.saturating_sub(ours);
+        if so_far > 0 && f64::from(back) * 100.0 >= self.percent * f64::from(so_far) {
+            return Ok(Some(format!(
+                "{back} letters arrived in the dead-letter queue while {so_far} were replayed, and --stop-on-failures allows less than {}%",
+                self.percent
+            )));
+        }
+        Ok(None)
+    }
+}
+
+/// Reads `20%` or `20`.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .unwrap_or(text)
+        .parse()
+        .ok()
+        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        .ok_or_else(|| "a share such as 20%, above 0% and at most 100%".to_owned())
+}

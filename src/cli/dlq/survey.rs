@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::filter::Filter;
+use crate::broker::{DeadLetter, DeadLetterQueue};
+use crate::cli::output::{Rows, progress};
+
+/// What a look at the matching letters found.
+#[derive(Debug, Serialize)]
+pub(super) struct Survey {
+    /// Letters in the queue.
+    pub(super) letters: u32,
+    pub(super) matched: u32,
+    /// Of those, replayed as often as allowed.
+    #[serde(skip)]
+    pub(super) replayed_often: u32,
+    pub(super) reasons: Vec<ReasonCount>,
+    /// Stands for exactly these letters.
+    pub(super) selection: String,
+}
+
+/// Letters of one reason.
+#[derive(Debug, Serialize)]
+pub(super) struct ReasonCount {
+    reason: Option<String>,
+    count: u32,
+    oldest: Option<String>,
+    newest: Option<String>,
+    example: Example,
+}
+
+/// The first letter of a reason.
+#[derive(Debug, Serialize)]
+struct Example {
+    position: u32,
+    message_id: Option<String>,
+    event_id: Option<String>,
+    error: Option<String>,
+}
+
+/// Looks at all matching letters; they stay held until they are given back.
+pub(super) async fn survey(queue: &mut DeadLetterQueue, filter: &Filter, max_replays: u32) -> anyhow::Result<Survey> {
+    let letters = queue.there();
+    let mut walk = filter.walk();
+    let mut reasons: BTreeMap<Option<String>, ReasonCount> = BTreeMap::new();
+    let mut replayed_often = 0;
+    let mut hasher = DefaultHasher::new();
+    let bar = progress(Some(letters.into()), "letters");
+    while let Some(held) = queue.next().await? {
+        bar.inc(1);
+        if walk.takes(&held.letter) {
+            held.letter.fingerprint().hash(&mut hasher);
+            replayed_often += u32::from(held.letter.replay_count >= max_replays);
+            let position = walk.position;
+            let of_reason = reasons
+                .entry(held.letter.reason.clone())
+                .or_insert_with(|| ReasonCount::beginning_with(&held.letter, position));
+            of_reason.count += 1;
+            let at = held.letter.dead_lettered_at;
+            if at.is_some() && (of_reason.oldest.is_none() || at < of_reason.oldest) {
+                of_reason.oldest.clone_from(&at);
+            }
+            of_reason.newest = of_reason.newest.take().max(at);
+        }
+        if walk.is_over() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let mut reasons: Vec<_> = reasons.into_values().collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    let selection = format!("{letters}-{}-{:016x}", walk.matched, hasher.finish());
+    Ok(Survey { letters, matched: walk.matched, replayed_often, reasons, selection })
+}
+
+/// Makes sure that the letters are those of an earlier preview, and gives them back for the walk that follows. More may
+/// have arrived behind them; they are not looked at.
+pub(super) async fn require(queue: &mut DeadLetterQueue, filter: &Filter, selection: &str) -> anyhow::Result<()> {
+    let Some(letters) = selection.split('-').next().and_then(|letters| letters.parse().ok()) else {
+        bail!("{selection} is not a selection; copy the one that the preview shows");
+    };
+    if queue.there() >= letters {
+        queue.give_back(letters).await?;
+        if survey(queue, filter, u32::MAX).await?.selection == selection {
+            queue.give_back(letters).await?;
+            return Ok(());
+        }
+    }
+    bail!("these are not the letters of that preview any more; nothing was changed, look again without --yes");
+}
+
+impl ReasonCount {
+    fn beginning_with(letter: &DeadLetter, position: u32) -> Self {
+        Self {
+            reason: letter.reason.clone(),
+            count: 0,
+            oldest: None,
+            newest: None,
+            example: Example {
+                position,
+                message_id: letter.message_id.clone(),
+                event_id: letter.event_id.clone(),
+                error: letter.error.clone(),
+            },
+        }
+    }
+}
+
+/// The table of a survey.
+pub(super) fn rows(reasons: &[ReasonCount]) -> Rows {
+    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = Rows::new(["reason", "letters", "oldest", "newest", "example: #", "message", "error"]);
+    reasons.iter().fold(rows, |rows, reason| {
+        rows.row([
+            dash(&reason.reason),
+            reason.count.to_string(),
+            dash(&reason.oldest),
+            dash(&reason.newest),
+            reason.example.position.to_string(),
+            dash(&reason.example.message_id),
+            dash(&reason.example.error),
+        ])
+    })
+}

@@ -1,0 +1,62 @@
+//! Completions and manual pages, from the program's own definition.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use uuid::Uuid;
+
+use crate::support::{finish, program};
+
+const COMMANDS: [&str; 8] = ["run", "migrate", "publish", "delete-event", "sweep", "evict", "dlq", "healthcheck"];
+
+#[test]
+fn bash_completes_commands() {
+    let script = finish(program(&["completions", "bash"]));
+    assert_eq!(script.code, 0, "{script:?}");
+    let mut bash = Command::new("bash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let ask = "COMP_WORDS=(snapshot-lifecycle dlq re) COMP_CWORD=2\n_snapshot__lifecycle snapshot-lifecycle re dlq\necho \"${COMPREPLY[@]}\"\n";
+    bash.stdin.take().unwrap().write_all(format!("{}\n{ask}", script.stdout).as_bytes()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "replay\n");
+}
+
+#[test]
+fn every_shell_has_completions_and_an_unknown_one_is_refused() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = finish(program(&["completions", shell]));
+        assert!(script.code == 0 && COMMANDS.iter().all(|command| script.stdout.contains(command)), "{shell}");
+    }
+    let unknown = finish(program(&["completions", "tcsh"]));
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("bash"), "{unknown:?}");
+}
+
+#[test]
+fn manual_names_every_command_and_no_secret() {
+    let secret = std::env::temp_dir().join(Uuid::new_v4().to_string());
+    std::fs::write(&secret, "postgres://somebody:hunter2@host/db").unwrap();
+    let mut command = program(&["man"]);
+    command.env("DATABASE_URL_FILE", &secret).env("AMQP_URL", "amqp://somebody:hunter2@host");
+    let page = finish(command);
+    assert_eq!(page.code, 0, "{page:?}");
+    for command in COMMANDS {
+        assert!(page.stdout.contains(&command.replace('-', "\\-")), "{command}\n{}", page.stdout);
+    }
+    assert!(!page.stdout.contains("hunter2"));
+    std::fs::remove_file(secret).ok();
+}
+
+#[test]
+fn one_page_a_command_goes_into_a_folder() {
+    let dir = std::env::temp_dir().join(Uuid::new_v4().to_string());
+    let missing = finish(program(&["man", "--dir", dir.to_str().unwrap()]));
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("could not write"), "{missing:?}");
+    std::fs::create_dir(&dir).unwrap();
+    assert_eq!(finish(program(&["man", "--dir", dir.to_str().unwrap()])).code, 0);
+    for page in ["snapshot-lifecycle.1", "snapshot-lifecycle-run.1", "snapshot-lifecycle-dlq-replay.1"] {
+        let text = std::fs::read_to_string(dir.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(text.contains(".TH"), "{page}");
+    }
+    std::fs::remove_dir_all(dir).ok();
+}
