@@ -18,7 +18,10 @@ impl Options {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "snapshot-lifecycle", &mut script);
-        output::write_stdout(&script)?;
+        // clap_complete 4.6 takes the hyphen in our name for the one between a command and its subcommand, in one of two
+        // places of bash's script only, so that it would complete nothing.
+        let script = String::from_utf8(script)?.replace("snapshot__subcmd__lifecycle", "snapshot__lifecycle");
+        output::write_stdout(script.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 }
