@@ -16,6 +16,7 @@ mod letter;
 mod outgoing;
 mod publisher;
 mod queues;
+mod status_publisher;
 mod topology;
 
 pub use address::BrokerAddress;
@@ -26,4 +27,5 @@ pub use letter::{dead_letter, wait_for_retry};
 pub use outgoing::Outgoing;
 pub use publisher::{PublishError, Publisher};
 pub use queues::{DeadLetter, QueueDepths, QueueWatch, peek_dead_letters};
+pub use status_publisher::StatusPublisher;
 pub use topology::Topology;

@@ -15,6 +15,7 @@ mod migrations;
 mod outages;
 mod passes;
 mod pooler;
+mod publishing;
 mod shutdown;
 mod topology;
 mod ttl;
