@@ -48,4 +48,5 @@ pub mod retention;
 pub mod storage;
 pub mod telemetry;
 
+pub use broker::{PublishError, StatusPublisher};
 pub use message::{EventStatus, InvalidStatusMessage, StatusMessage};

@@ -20,6 +20,7 @@ mod outgoing;
 mod publisher;
 mod queues;
 mod replay;
+mod status_publisher;
 mod topology;
 
 pub use address::BrokerAddress;
@@ -33,4 +34,5 @@ pub use letter::{dead_letter, wait_for_retry};
 pub use outgoing::Outgoing;
 pub use publisher::{PublishError, Publisher};
 pub use queues::{QueueDepths, QueueWatch};
+pub use status_publisher::StatusPublisher;
 pub use topology::Topology;

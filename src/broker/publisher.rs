@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{answer, close, connect, open_channel};
 use super::{BrokerAddress, BrokerError, Outgoing};
+use crate::message::InvalidStatusMessage;
 
 /// For the confirmation of everything in flight. A blocked connection (memory or disk alarm at the broker) runs into it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,6 +36,9 @@ pub enum PublishError {
         /// With which key.
         routing_key: String,
     },
+    /// It has no JSON form; nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidStatusMessage),
     /// The broker took it and said no, for instance because the queue is full.
     #[error("refused by the broker")]
     Refused,

@@ -1,0 +1,78 @@
+//! Publishing from a Rust program.
+
+use std::time::{Duration, Instant};
+
+use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::support::{Servers, Snapshot, World, eventually};
+
+fn message(event: Uuid) -> StatusMessage {
+    StatusMessage::new(event, EventStatus::Confirmed, OffsetDateTime::now_utc())
+}
+
+fn publisher(world: &World) -> StatusPublisher {
+    StatusPublisher::new(&world.servers.amqp_url, world.exchange.as_str()).unwrap()
+}
+
+#[tokio::test]
+async fn message_of_the_library_is_confirmed_and_applied() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    let publisher = publisher(&world);
+    publisher.publish(&message(event)).await.unwrap();
+    publisher.close().await;
+    eventually("the row to be gone", async || world.snapshots().await.is_empty()).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn eight_tasks_share_a_publisher() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let publisher = publisher(&world);
+    let messages: Vec<_> = (0..1500).map(|_| message(Uuid::new_v4())).collect();
+    let calls = (0..8).map(|_| publisher.publish_all(&messages));
+    for answers in futures_util::future::join_all(calls).await {
+        assert!(answers.len() == 1500 && answers.iter().all(Result::is_ok));
+    }
+    publisher.close().await;
+    eventually("all to be in the queue", async || world.depth(&world.queue).await == 12_000).await;
+}
+
+#[tokio::test]
+async fn unroutable_is_told_at_once() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let (connection, channel) = world.channel().await;
+    let (queue, exchange) = (world.queue.as_str().into(), world.exchange.as_str().into());
+    channel.queue_unbind(queue, exchange, "event.status.#".into(), Default::default()).await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+    let answer = publisher(&world).publish(&message(Uuid::new_v4())).await;
+    assert!(matches!(answer, Err(PublishError::Unroutable { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn broker_that_stays_away_runs_into_the_time_out() {
+    let publisher = StatusPublisher::new("amqp://127.0.0.1:1", "none").unwrap().with_timeout(Duration::from_secs(1));
+    let began = Instant::now();
+    let answer = publisher.publish(&message(Uuid::new_v4())).await;
+    assert!(matches!(answer, Err(PublishError::Unconfirmed(_))), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn broker_that_was_killed_is_found_again_by_the_next_call() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    world.worker().await.stop().await;
+    let publisher = publisher(&world);
+    publisher.publish(&message(Uuid::new_v4())).await.unwrap();
+    servers.control(&["rabbitmq", "kill"]);
+    servers.control(&["rabbitmq", "start"]);
+    publisher.publish(&message(Uuid::new_v4())).await.unwrap();
+    eventually("both to be in the queue", async || world.depth(&world.queue).await >= 2).await;
+}
