@@ -20,9 +20,9 @@ pub struct Publisher {
     link: Mutex<Option<Link>>,
 }
 
-struct Link {
-    connection: Connection,
-    channel: Channel,
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    pub(super) channel: Channel,
 }
 
 /// Why a message is not safely in a queue.
@@ -85,7 +85,7 @@ impl Publisher {
 }
 
 impl Link {
-    async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
+    pub(super) async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
         let connection = connect(address, "publisher").await?;
         let channel = open_channel(&connection).await?;
         answer("ask for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
@@ -110,7 +110,11 @@ async fn publish_all(channel: &Channel, messages: &[&Outgoing]) -> Vec<Result<()
     confirmations(messages, sent, deadline).await
 }
 
-async fn send(channel: &Channel, message: &Outgoing, deadline: Instant) -> Result<PublisherConfirm, PublishError> {
+pub(super) async fn send(
+    channel: &Channel,
+    message: &Outgoing,
+    deadline: Instant,
+) -> Result<PublisherConfirm, PublishError> {
     let name = |text: &str| ShortString::try_new(text).map_err(|error| PublishError::Unconfirmed(error.to_string()));
     // mandatory: an exchange without a matching queue gives the message back instead of dropping it.
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
@@ -152,7 +156,7 @@ async fn confirmations(
     answers
 }
 
-fn unconfirmed(error: &lapin::Error) -> PublishError {
+pub(super) fn unconfirmed(error: &lapin::Error) -> PublishError {
     PublishError::Unconfirmed(error.to_string().replace(['\r', '\n'], " "))
 }
 
@@ -161,13 +165,8 @@ fn unconfirmed(error: &lapin::Error) -> PublishError {
 /// matches none (the broker may have changed a property) leaves none of them certain.
 fn mark_returned(messages: &[&Outgoing], returned: &[BasicReturnMessage], answers: &mut [Result<(), PublishError>]) {
     for back in returned {
-        let same = messages.iter().zip(answers.iter_mut()).find(|(message, answer)| {
-            answer.is_ok()
-                && back.delivery.routing_key.as_str() == message.routing_key
-                && back.delivery.exchange.as_str() == message.exchange
-                && back.delivery.data == message.body
-                && back.delivery.properties == message.properties
-        });
+        let same =
+            messages.iter().zip(answers.iter_mut()).find(|(message, answer)| answer.is_ok() && is_same(message, back));
         if let Some((message, answer)) = same {
             *answer = Err(PublishError::Unroutable {
                 exchange: message.exchange.clone(),
@@ -179,4 +178,11 @@ fn mark_returned(messages: &[&Outgoing], returned: &[BasicReturnMessage], answer
             }
         }
     }
+}
+
+pub(super) fn is_same(message: &Outgoing, back: &BasicReturnMessage) -> bool {
+    back.delivery.routing_key.as_str() == message.routing_key
+        && back.delivery.exchange.as_str() == message.exchange
+        && back.delivery.data == message.body
+        && back.delivery.properties == message.properties
 }

@@ -8,6 +8,7 @@ mod delete_event;
 mod dlq;
 mod evict;
 mod healthcheck;
+mod interrupt;
 mod man;
 mod migrate;
 mod one_pass;

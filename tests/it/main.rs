@@ -16,6 +16,7 @@ mod migrations;
 mod outages;
 mod passes;
 mod pooler;
+mod publish_file;
 mod publishing;
 mod self_description;
 mod shutdown;

@@ -13,7 +13,6 @@ mod survey;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{BrokerAddress, DeadLetterQueue, Topology};
 use crate::config::{BrokerOptions, TopologyMode};
@@ -59,15 +58,4 @@ fn reach(broker: &BrokerOptions) -> anyhow::Result<(BrokerAddress, Topology)> {
 async fn open(broker: &BrokerOptions) -> anyhow::Result<DeadLetterQueue> {
     let (address, topology) = reach(broker)?;
     Ok(DeadLetterQueue::open(&address, &topology).await?)
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }

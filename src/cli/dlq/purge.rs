@@ -4,8 +4,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::filter::Filter;
-use super::interrupted;
 use super::survey::{ReasonCount, require, rows, survey};
+use crate::cli::interrupt::interrupted;
 use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
 use crate::config::BrokerOptions;
 

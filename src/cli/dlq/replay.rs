@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::filter::{Filter, Walk};
+use super::reach;
 use super::show::the_one;
 use super::stop_on_failures::{StopOnFailures, percent};
 use super::survey::{ReasonCount, require, rows, survey};
-use super::{interrupted, reach};
 use crate::broker::{DeadLetterQueue, HeldLetter, Outgoing, Publisher, Topology};
+use crate::cli::interrupt::interrupted;
 use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
 use crate::clock;
 use crate::config::BrokerOptions;

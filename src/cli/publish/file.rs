@@ -1,0 +1,96 @@
+use std::path::Path;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::lines::Lines;
+use crate::broker::{BrokerAddress, Outgoing, PublishStream, Published};
+use crate::cli::interrupt::interrupted;
+use crate::cli::output::progress;
+use crate::message::StatusMessage;
+
+/// What was published from a file.
+#[derive(Debug, Serialize)]
+pub(super) struct Many {
+    pub(super) exchange: String,
+    pub(super) confirmed: u64,
+}
+
+/// Why no more lines were taken, and up to which line all were sent or empty.
+struct End {
+    last_line: u64,
+    stopped: Option<anyhow::Error>,
+}
+
+/// Publishes the lines after the first `skip`. Interrupted or failed, it says with which `--skip` to go on.
+pub(super) async fn publish_file(
+    address: &BrokerAddress,
+    exchange: String,
+    from: &Path,
+    skip: u64,
+) -> anyhow::Result<Many> {
+    let mut lines = Lines::open(from).await?;
+    let mut stream = PublishStream::open(address).await?;
+    let end = send_lines(&mut lines, &mut stream, &exchange, skip).await;
+    let published = stream.finish().await;
+    let confirmed = published.confirmed;
+    let more = if confirmed == 1 { "1 message is confirmed" } else { &format!("{confirmed} messages are confirmed") };
+    if let Some((line, error)) = &published.first_failure {
+        bail!(
+            "line {line}: {error}{}; {more}, go on with --skip {} (some after that line may be published twice, which does no harm)",
+            others(&published),
+            line - 1
+        );
+    }
+    if let Some(error) = end.stopped {
+        bail!("{error:#}; {more}, go on with --skip {}", end.last_line);
+    }
+    Ok(Many { exchange, confirmed })
+}
+
+async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &str, skip: u64) -> End {
+    let bar = progress(None, "messages");
+    let mut interrupted = std::pin::pin!(interrupted());
+    let mut line = Vec::new();
+    let mut last_line = 0;
+    let stopped = loop {
+        let read = tokio::select! {
+            biased;
+            () = &mut interrupted => break Some(anyhow::anyhow!("interrupted")),
+            read = lines.next(&mut line) => read,
+        };
+        match read {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(error) => break Some(error),
+        }
+        let body = line.trim_ascii();
+        if lines.number > skip && !body.is_empty() {
+            let message = match StatusMessage::from_json(body) {
+                Ok(message) => message,
+                Err(error) => break Some(anyhow::anyhow!("line {}: {error}", lines.number)),
+            };
+            let outgoing = Outgoing::status_as_written(exchange, &message, body.to_vec());
+            if !stream.send(lines.number, outgoing).await {
+                break None;
+            }
+            if lines.number.is_multiple_of(1000) {
+                bar.set_position(stream.confirmed());
+            }
+        }
+        last_line = lines.number;
+    };
+    bar.finish_and_clear();
+    End { last_line: last_line.max(skip), stopped }
+}
+
+fn others(published: &Published) -> String {
+    let of_all =
+        [(published.unroutable, "unroutable"), (published.refused, "refused"), (published.unconfirmed, "unconfirmed")];
+    let counts: Vec<_> = of_all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if published.unroutable + published.refused + published.unconfirmed > 1 {
+        format!(" ({} of those in flight)", counts.join(", "))
+    } else {
+        String::new()
+    }
+}

@@ -1,0 +1,117 @@
+mod file;
+mod lines;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use self::file::publish_file;
+use super::delete_event::rfc3339;
+use super::output::{OutputOptions, Rows, write_stdout};
+use crate::broker::{BrokerAddress, Outgoing, Publisher};
+use crate::clock;
+use crate::config::BrokerOptions;
+use crate::message::{EventStatus, StatusMessage, json_schema};
+
+/// Publishes one status message, or many from a file, each confirmed by the broker
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The event whose status changed
+    #[arg(long, value_name = "ID", required_unless_present_any = ["from", "schema"], conflicts_with_all = ["from", "schema"])]
+    event_id: Option<Uuid>,
+    /// The status reached: lead, option, confirmed, cancelled or blocked
+    #[arg(long, value_name = "STATUS", required_unless_present_any = ["from", "schema"], conflicts_with_all = ["from", "schema"])]
+    status: Option<EventStatus>,
+    /// Limits the delete to this team's snapshots
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "schema"])]
+    team_id: Option<Uuid>,
+    /// When the status was reached, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = rfc3339, conflicts_with_all = ["from", "schema"])]
+    occurred_at: Option<OffsetDateTime>,
+    /// For finding the message again [default: a random UUID]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "schema"])]
+    message_id: Option<Uuid>,
+    /// The workflow step
+    #[arg(long, value_name = "N", conflicts_with_all = ["from", "schema"])]
+    step: Option<i64>,
+    /// Many messages, one JSON object a line; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "schema")]
+    from: Option<PathBuf>,
+    /// Pass over so many lines of the file, to go on where an earlier call stopped
+    #[arg(long, value_name = "LINES", default_value_t = 0, requires = "from")]
+    skip: u64,
+    /// Print the JSON Schema of the message and do nothing else
+    #[arg(long)]
+    schema: bool,
+    #[command(flatten)]
+    broker: BrokerOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+#[derive(Debug, Serialize)]
+struct One {
+    message_id: Option<Uuid>,
+    exchange: String,
+    routing_key: String,
+    confirmed: bool,
+}
+
+impl Options {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.schema {
+            write_stdout(json_schema().as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let address = BrokerAddress::parse(self.broker.amqp_url.as_ref())?;
+        if let Some(from) = &self.from {
+            let many = publish_file(&address, self.broker.exchange.clone(), from, self.skip).await?;
+            self.output.print(&many, |many| {
+                Rows::new(["exchange", "confirmed"])
+                    .row([many.exchange.clone(), many.confirmed.to_string()])
+                    .remark(format!("{} messages published and confirmed", many.confirmed))
+            })?;
+        } else {
+            let publisher = Publisher::new(address);
+            let done = self.publish_one(&publisher).await;
+            publisher.close().await;
+            done?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn publish_one(&self, publisher: &Publisher) -> anyhow::Result<()> {
+        let (Some(event_id), Some(status)) = (self.event_id, self.status) else {
+            bail!("--event-id and --status are needed"); // clap has asked for them already
+        };
+        let message = StatusMessage {
+            message_id: Some(self.message_id.unwrap_or_else(Uuid::new_v4)),
+            event_id,
+            team_id: self.team_id,
+            status,
+            step: self.step,
+            occurred_at: self.occurred_at.unwrap_or_else(clock::now),
+        };
+        let outgoing = Outgoing::status(&self.broker.exchange, &message)?;
+        for answer in publisher.publish(&[&outgoing]).await {
+            answer.context("the message was not published")?;
+        }
+        let answer = One {
+            message_id: message.message_id,
+            exchange: self.broker.exchange.clone(),
+            routing_key: message.routing_key(),
+            confirmed: true,
+        };
+        self.output.print(&answer, |answer| {
+            let id = answer.message_id.map(|id| id.to_string()).unwrap_or_default();
+            Rows::new(["message", "exchange", "routing key"])
+                .row([id, answer.exchange.clone(), answer.routing_key.clone()])
+                .remark("published and confirmed")
+        })
+    }
+}
