@@ -14,6 +14,7 @@ mod migrate;
 mod one_pass;
 mod output;
 mod publish;
+mod retention;
 mod run;
 mod sweep;
 
@@ -48,6 +49,7 @@ enum Command {
     Sweep(sweep::Options),
     Evict(evict::Options),
     Dlq(dlq::Options),
+    Retention(retention::Options),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
     Man(man::Options),
@@ -96,6 +98,7 @@ impl Command {
             Self::Sweep(options) => options.run().await,
             Self::Evict(options) => options.run().await,
             Self::Dlq(options) => options.run().await,
+            Self::Retention(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
             Self::Completions(options) => options.run(),
             Self::Man(options) => options.run(),

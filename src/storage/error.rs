@@ -84,6 +84,12 @@ impl StorageError {
         self.code().as_deref() == Some("57014")
     }
 
+    /// Whether the role may not do it.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.code().as_deref() == Some("42501")
+    }
+
     /// Whether waiting may mend it. A wrong password, a missing database or schema will not go away by waiting, so at
     /// the start they stop the program; an outage does not.
     #[must_use]

@@ -31,4 +31,5 @@ pub use error::{StorageError, Verdict};
 pub use event_end::{Ended, TypeCount};
 pub use lease::{Acquired, LeaseName};
 pub use migrate::{MigrateError, Migrated};
+pub use retention_policy::{Restamp, TypeRetention};
 pub use ttl::{Expired, TtlBatch};

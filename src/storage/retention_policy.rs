@@ -1,6 +1,7 @@
 use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
 
-use super::StorageError;
+use super::{Database, Limits, StorageError};
 use crate::policy::RetentionPolicy;
 
 /// The policy as it stands in this transaction: read with each batch, so a change holds from the next one on.
@@ -13,4 +14,191 @@ pub(super) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<Rete
             .map_err(StorageError::during("read the retention policy"))?;
     let keep_by_default = rows.iter().any(|(name, keep)| name == "*" && *keep);
     Ok(RetentionPolicy::new(keep_by_default, rows.into_iter().filter(|(name, _)| name != "*")))
+}
+
+/// A row of the retention policy, with the snapshots that it speaks for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TypeRetention {
+    /// The type; `*` speaks for every type without a row of its own.
+    pub snapshot_type: String,
+    /// Seconds from `created_at` to `expires_at`, where none is given.
+    pub ttl_seconds: i64,
+    /// Whether such snapshots outlive their event.
+    pub keep_after_event: bool,
+    /// Snapshots that are there now.
+    pub rows: i64,
+    /// Of those, with an event.
+    pub rows_with_event: i64,
+}
+
+/// What a restamp does to the rows of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Restamp {
+    /// Rows that would expire earlier than now noted.
+    pub earlier: i64,
+    /// Rows that would expire later.
+    pub later: i64,
+    /// Of the earlier ones, those that would be expired at once, so that the next sweep takes them.
+    pub expired_at_once: i64,
+    /// Rows without `created_at`, which stay as they are.
+    pub without_created_at: i64,
+}
+
+/// Rows a transaction.
+const ROWS_A_BATCH: i64 = 2_000;
+/// As SQL: the rows that the type `$1` speaks for.
+macro_rules! of_type {
+    () => {
+        "CASE WHEN $1 = '*' THEN NOT EXISTS (SELECT FROM snapshot_lifecycle.retention AS r WHERE r.snapshot_type = s.snapshot_type) \
+         ELSE s.snapshot_type = $1 END"
+    };
+}
+/// As SQL: `$2` seconds; whole days as days, as the policy's first rows have them.
+macro_rules! ttl {
+    () => {
+        "make_interval(days => ($2::bigint / 86400)::int, secs => ($2::bigint % 86400)::float8)"
+    };
+}
+
+impl Database {
+    /// The whole policy, `*` last.
+    pub async fn retention(&self) -> Result<Vec<TypeRetention>, StorageError> {
+        const WHAT: &str = "read the retention policy";
+        self.within(Limits::LONG, WHAT, async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let rows: Vec<(String, i64, bool, i64, i64)> = sqlx::query_as(
+                "WITH counted AS ( \
+                     SELECT COALESCE(r.snapshot_type, '*') AS snapshot_type, sum(s.n)::bigint AS n, sum(s.with_event)::bigint AS with_event \
+                     FROM (SELECT snapshot_type, count(*) AS n, count(event_id) AS with_event FROM ONLY public.snapshots GROUP BY snapshot_type) AS s \
+                     LEFT JOIN snapshot_lifecycle.retention AS r ON r.snapshot_type = s.snapshot_type AND r.snapshot_type <> '*' GROUP BY 1) \
+                 SELECT r.snapshot_type, extract(epoch FROM r.ttl)::bigint, r.keep_after_event, COALESCE(c.n, 0), COALESCE(c.with_event, 0) \
+                 FROM snapshot_lifecycle.retention AS r LEFT JOIN counted AS c USING (snapshot_type) ORDER BY r.snapshot_type = '*', r.snapshot_type",
+            )
+            .persistent(false)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            let row = |(snapshot_type, ttl_seconds, keep_after_event, rows, rows_with_event)| TypeRetention {
+                snapshot_type,
+                ttl_seconds,
+                keep_after_event,
+                rows,
+                rows_with_event,
+            };
+            Ok(rows.into_iter().map(row).collect())
+        })
+        .await
+    }
+
+    /// The snapshots of a type, and of those the ones with an event.
+    pub async fn count_of_type(&self, snapshot_type: &str) -> Result<(i64, i64), StorageError> {
+        const WHAT: &str = "count snapshots of a type";
+        self.within(Limits::LONG, WHAT, async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let counts = sqlx::query_as(concat!(
+                "SELECT count(*), count(event_id) FROM ONLY public.snapshots AS s WHERE ",
+                of_type!()
+            ))
+            .persistent(false)
+            .bind(snapshot_type)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// Sets TTL and fate of a type. Inserts and event ends follow from the next one on.
+    pub async fn set_retention(&self, snapshot_type: &str, ttl_seconds: i64, keep: bool) -> Result<(), StorageError> {
+        const WHAT: &str = "change the retention policy";
+        self.within(Limits::SHORT, WHAT, async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            sqlx::query(concat!(
+                "INSERT INTO snapshot_lifecycle.retention (snapshot_type, ttl, keep_after_event) VALUES ($1, ", ttl!(), ", $3) \
+                 ON CONFLICT (snapshot_type) DO UPDATE SET ttl = excluded.ttl, keep_after_event = excluded.keep_after_event"
+            ))
+            .persistent(false)
+            .bind(snapshot_type)
+            .bind(ttl_seconds)
+            .bind(keep)
+            .execute(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await
+        })
+        .await
+    }
+
+    /// What [`restamp`](Self::restamp) would do.
+    pub async fn count_restamp(&self, snapshot_type: &str, ttl_seconds: i64) -> Result<Restamp, StorageError> {
+        const WHAT: &str = "count what would be restamped";
+        self.within(Limits::LONG, WHAT, async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let (earlier, later, expired_at_once, without_created_at) = sqlx::query_as(concat!(
+                "SELECT count(*) FILTER (WHERE created_at + ",
+                ttl!(),
+                " < expires_at), count(*) FILTER (WHERE created_at + ",
+                ttl!(),
+                " > expires_at), \
+                 count(*) FILTER (WHERE created_at + ",
+                ttl!(),
+                " <= now() AND expires_at > now()), count(*) FILTER (WHERE created_at IS NULL) \
+                 FROM ONLY public.snapshots AS s WHERE ",
+                of_type!()
+            ))
+            .persistent(false)
+            .bind(snapshot_type)
+            .bind(ttl_seconds)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(Restamp { earlier, later, expired_at_once, without_created_at })
+        })
+        .await
+    }
+
+    /// Sets `expires_at = created_at + ttl` on the next rows of a type, in one transaction, in the order of `id` after `after`.
+    /// Returns how many were changed, and where to go on; `None` at the end. Rows that have the right value already
+    /// are not written.
+    pub async fn restamp(
+        &self,
+        snapshot_type: &str,
+        ttl_seconds: i64,
+        after: Option<Uuid>,
+    ) -> Result<(i64, Option<Uuid>), StorageError> {
+        const WHAT: &str = "restamp snapshots";
+        self.within(Limits::LOOK, WHAT, async {
+            let mut tx = self.begin(Limits::LOOK, None).await?;
+            let changed = sqlx::query_as(concat!(
+                "WITH page AS MATERIALIZED ( \
+                     SELECT s.id FROM ONLY public.snapshots AS s \
+                     WHERE ($3::uuid IS NULL OR s.id > $3) AND s.created_at + ",
+                ttl!(),
+                " <> s.expires_at AND ",
+                of_type!(),
+                " \
+                     ORDER BY s.id LIMIT $4 FOR NO KEY UPDATE \
+                 ), changed AS ( \
+                     UPDATE ONLY public.snapshots AS s SET expires_at = s.created_at + ",
+                ttl!(),
+                " FROM page WHERE s.id = page.id RETURNING 1 \
+                 ) SELECT (SELECT count(*) FROM changed), (SELECT id FROM page ORDER BY id DESC LIMIT 1)"
+            ))
+            .persistent(false)
+            .bind(snapshot_type)
+            .bind(ttl_seconds)
+            .bind(after)
+            .bind(ROWS_A_BATCH)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(changed)
+        })
+        .await
+    }
 }

@@ -18,6 +18,7 @@ mod passes;
 mod pooler;
 mod publish_file;
 mod publishing;
+mod retention;
 mod self_description;
 mod shutdown;
 mod topology;

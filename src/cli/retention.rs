@@ -1,0 +1,290 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::interrupt::interrupted;
+use super::output::{ConfirmOptions, OutputOptions, Rows, progress};
+use crate::config::{DatabaseOptions, parse_duration};
+use crate::storage::{Database, Restamp, StorageError, TypeRetention};
+
+/// The TTL, and what happens at an event's end, by snapshot type
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Set(Set),
+}
+
+/// Lists the policy, and how many snapshots each row of it speaks for
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+/// Changes the policy for a type
+///
+/// New rows follow at once: an insert without expires_at gets the new TTL, and running workers read the fate at the event's end with each
+/// batch. Rows that are there keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
+#[derive(Debug, Args)]
+struct Set {
+    /// The type, such as offer; * speaks for every type that is not listed
+    #[arg(value_name = "TYPE", value_parser = snapshot_type)]
+    snapshot_type: String,
+    /// From created_at to expires_at, written 12h, 7d; whole seconds
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds, required_unless_present_any = ["keep_after_event", "restamp"])]
+    ttl: Option<i64>,
+    /// Whether snapshots of the type outlive their event
+    #[arg(long, value_name = "BOOL")]
+    keep_after_event: Option<bool>,
+    /// Also give existing rows of the type expires_at = created_at + TTL, those with an expires_at of their own included
+    #[arg(long)]
+    restamp: bool,
+    #[command(flatten)]
+    confirm: ConfirmOptions,
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    snapshot_type: String,
+    ttl: String,
+    #[serde(flatten)]
+    retention: Fate,
+    rows: i64,
+    rows_with_event: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Fate {
+    ttl_seconds: i64,
+    keep_after_event: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    dry_run: bool,
+    snapshot_type: String,
+    /// Absent for a type that had no row of its own; `*` spoke for it.
+    before: Option<Fate>,
+    after: Fate,
+    rows: i64,
+    rows_with_event: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_restamp: Option<Restamp>,
+    restamped: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
+impl Options {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(list) => list.run().await,
+            Command::Set(set) => set.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = Database::new(self.database.database_url.as_ref(), 1)?;
+        database.check_access().await?;
+        let policy = database.retention().await?;
+        database.close().await;
+        let entries: Vec<_> = policy.into_iter().map(Entry::from).collect();
+        self.output.print(&entries, |entries| {
+            let rows = Rows::new(["type", "ttl", "at the event's end", "snapshots", "with an event"]);
+            let rows = entries.iter().fold(rows, |rows, entry| {
+                rows.row([
+                    entry.snapshot_type.clone(),
+                    entry.ttl.clone(),
+                    fate(entry.retention.keep_after_event).to_owned(),
+                    entry.rows.to_string(),
+                    entry.rows_with_event.to_string(),
+                ])
+            });
+            rows.remark("* speaks for every type that is not listed")
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Set {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = Database::new(self.database.database_url.as_ref(), 1)?;
+        database.check_access().await?;
+        let mut change = self.plan(&database).await?;
+        if self.confirm.yes {
+            self.apply(&database, &mut change).await?;
+        }
+        database.close().await;
+        let code = if change.stopped.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        self.output.print(&change, table)?;
+        Ok(code)
+    }
+
+    async fn plan(&self, database: &Database) -> anyhow::Result<Change> {
+        let policy = database.retention().await?;
+        let find = |name: &str| policy.iter().find(|row| row.snapshot_type == name).map(Fate::of);
+        let before = find(&self.snapshot_type);
+        let Some(inherited) = before.or_else(|| find("*")) else {
+            bail!(
+                "the retention policy has no row for *; put it back with `retention set '*' --ttl 7d --keep-after-event false`"
+            );
+        };
+        let after = Fate {
+            ttl_seconds: self.ttl.unwrap_or(inherited.ttl_seconds),
+            keep_after_event: self.keep_after_event.unwrap_or(inherited.keep_after_event),
+        };
+        let (rows, rows_with_event) = database.count_of_type(&self.snapshot_type).await?;
+        let would_restamp = if self.restamp {
+            Some(database.count_restamp(&self.snapshot_type, after.ttl_seconds).await?)
+        } else {
+            None
+        };
+        Ok(Change {
+            dry_run: !self.confirm.yes,
+            snapshot_type: self.snapshot_type.clone(),
+            before,
+            after,
+            rows,
+            rows_with_event,
+            would_restamp,
+            restamped: 0,
+            stopped: None,
+        })
+    }
+
+    async fn apply(&self, database: &Database, change: &mut Change) -> anyhow::Result<()> {
+        let (of_type, after) = (&self.snapshot_type, change.after);
+        if change.before != Some(after) {
+            database.set_retention(of_type, after.ttl_seconds, after.keep_after_event).await.map_err(explained)?;
+        }
+        let Some(restamp) = change.would_restamp else { return Ok(()) };
+        let bar = progress(Some((restamp.earlier + restamp.later).unsigned_abs()), "rows");
+        let mut interrupted = std::pin::pin!(interrupted());
+        let mut cursor = None;
+        loop {
+            // A batch that is let go of rolls back; what was changed before it stays, and the same call goes on.
+            let batch = tokio::select! {
+                biased;
+                () = &mut interrupted => {
+                    change.stopped = Some("interrupted".to_owned());
+                    break;
+                }
+                batch = database.restamp(of_type, after.ttl_seconds, cursor) => batch,
+            };
+            match batch {
+                Ok((changed, last)) => {
+                    change.restamped += changed;
+                    bar.inc(changed.unsigned_abs());
+                    cursor = last;
+                    if cursor.is_none() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    change.stopped = Some(format!("{:#}", explained(error)));
+                    break;
+                }
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+impl From<TypeRetention> for Entry {
+    fn from(row: TypeRetention) -> Self {
+        Self {
+            ttl: duration(row.ttl_seconds),
+            retention: Fate::of(&row),
+            snapshot_type: row.snapshot_type,
+            rows: row.rows,
+            rows_with_event: row.rows_with_event,
+        }
+    }
+}
+
+impl Fate {
+    const fn of(row: &TypeRetention) -> Self {
+        Self { ttl_seconds: row.ttl_seconds, keep_after_event: row.keep_after_event }
+    }
+}
+
+fn explained(error: StorageError) -> anyhow::Error {
+    let denied = error.is_permission_denied();
+    let error = anyhow::Error::from(error);
+    if denied { error.context("this needs the role that ran `migrate`, in DATABASE_URL") } else { error }
+}
+
+fn table(change: &Change) -> Rows {
+    let row = |when: &str, of: Fate| [when.to_owned(), duration(of.ttl_seconds), fate(of.keep_after_event).to_owned()];
+    let rows = Rows::new(["", "ttl", "at the event's end"]);
+    let rows = match change.before {
+        Some(before) => rows.row(row("before", before)),
+        None => rows,
+    };
+    let rows = rows.row(row("after", change.after));
+    let mut remarks = vec![format!(
+        "{} snapshots of type {} are there, {} with an event",
+        change.rows, change.snapshot_type, change.rows_with_event
+    )];
+    if let Some(restamp) = change.would_restamp {
+        remarks.push(format!(
+            "restamp: {} expire later, {} earlier, {} of them at once (the next sweep takes those); {} without created_at stay as they are",
+            restamp.later, restamp.earlier, restamp.expired_at_once, restamp.without_created_at
+        ));
+    }
+    remarks.push(match (&change.stopped, change.dry_run) {
+        (Some(why), _) => format!("stopped: {why}; restamped {}, the same command goes on", change.restamped),
+        (None, true) => "nothing was changed, add --yes to do it".to_owned(),
+        (None, false) if change.would_restamp.is_some() => format!("changed, restamped {}", change.restamped),
+        (None, false) => "changed; existing rows keep their expires_at (--restamp changes them)".to_owned(),
+    });
+    rows.remark(remarks.join("\n"))
+}
+
+const fn fate(keep: bool) -> &'static str {
+    if keep { "kept" } else { "deleted" }
+}
+
+/// As `--ttl` reads it.
+fn duration(seconds: i64) -> String {
+    match seconds {
+        s if s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s % 3_600 == 0 => format!("{}h", s / 3_600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+fn whole_seconds(text: &str) -> Result<i64, String> {
+    let ttl = parse_duration(text)?;
+    match i64::try_from(ttl.as_secs()) {
+        Ok(seconds) if ttl == Duration::from_secs(ttl.as_secs()) => Ok(seconds),
+        _ => Err("whole seconds, written 30s, 5m, 12h or 7d".to_owned()),
+    }
+}
+
+fn snapshot_type(text: &str) -> Result<String, String> {
+    if text.trim() == text && !text.is_empty() && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("a type as it stands in snapshot_type, or *".to_owned())
+    }
+}
