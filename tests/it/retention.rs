@@ -101,9 +101,9 @@ async fn restamp_changes_the_rows_of_the_type_and_no_others() {
     let unlisted = world.insert(&Snapshot::of(team).kind("menu").created_at(now)).await;
     let restamp = ["retention", "set", "offer", "--ttl", "2d", "--restamp", "--yes"];
     let preview = world.run(&restamp[..6]).await.json();
-    let would = &preview["would_restamp"];
-    assert_eq!((would["earlier"].as_i64(), would["later"].as_i64()), (Some(2), Some(0)), "{preview}");
-    assert_eq!((would["expired_at_once"].as_i64(), would["without_created_at"].as_i64()), (Some(1), Some(1)));
+    let counts = &preview["would_restamp"];
+    assert_eq!((counts["earlier"].as_i64(), counts["later"].as_i64()), (Some(2), Some(0)), "{preview}");
+    assert_eq!((counts["expired_at_once"].as_i64(), counts["without_created_at"].as_i64()), (Some(1), Some(1)));
     assert!((expires_in_days(&world, fresh).await - 7.0).abs() < 0.01);
     let done = world.run(&restamp).await;
     assert_eq!((done.code, done.json()["restamped"].as_i64()), (0, Some(2)), "{done:?}");
