@@ -50,3 +50,4 @@ pub mod telemetry;
 
 pub use broker::{PublishError, StatusPublisher};
 pub use message::{EventStatus, InvalidStatusMessage, StatusMessage};
+pub use storage::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};

@@ -16,6 +16,7 @@ mod output;
 mod publish;
 mod retention;
 mod run;
+mod snapshots;
 mod sweep;
 
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Command {
     Evict(evict::Options),
     Dlq(dlq::Options),
     Retention(retention::Options),
+    Snapshots(snapshots::Options),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
     Man(man::Options),
@@ -99,6 +101,7 @@ impl Command {
             Self::Evict(options) => options.run().await,
             Self::Dlq(options) => options.run().await,
             Self::Retention(options) => options.run().await,
+            Self::Snapshots(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
             Self::Completions(options) => options.run(),
             Self::Man(options) => options.run(),

@@ -21,6 +21,8 @@ mod event_end;
 mod lease;
 mod migrate;
 mod retention_policy;
+mod snapshot_import;
+mod snapshot_store;
 mod ttl;
 
 pub use access::AccessError;
@@ -32,4 +34,6 @@ pub use event_end::{Ended, TypeCount};
 pub use lease::{Acquired, LeaseName};
 pub use migrate::{MigrateError, Migrated};
 pub use retention_policy::{Restamp, TypeRetention};
+pub use snapshot_import::NewRow;
+pub use snapshot_store::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};
 pub use ttl::{Expired, TtlBatch};

@@ -21,5 +21,7 @@ mod publishing;
 mod retention;
 mod self_description;
 mod shutdown;
+mod snapshot_store;
+mod snapshots;
 mod topology;
 mod ttl;

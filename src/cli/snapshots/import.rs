@@ -1,0 +1,194 @@
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::local_store::{Entry, read};
+use crate::cli::interrupt::interrupted;
+use crate::cli::output::{OutputOptions, Rows, progress};
+use crate::clock;
+use crate::config::DatabaseOptions;
+use crate::storage::{Database, NewRow};
+
+/// Moves the backend's local store (page_snapshots/snapshots.json) into the table
+///
+/// Types and times are kept. Each snapshot gets a UUID derived from the team and its old id, so a second import changes nothing, and an
+/// interrupted one is completed by the same command. The mapping is printed, and what is left out, with the reason. Exit code 1
+/// when anything but expired snapshots is left out.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The store
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Whose snapshots they are
+    #[arg(long, value_name = "ID")]
+    team_id: Uuid,
+    /// Only show what would be imported
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    dry_run: bool,
+    imported: usize,
+    already_there: usize,
+    expired: usize,
+    left_out: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    snapshots: Vec<Fate>,
+}
+
+#[derive(Debug, Serialize)]
+struct Fate {
+    old_id: String,
+    id: Uuid,
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Imported,
+    WouldImport,
+    AlreadyThere,
+    Expired,
+    LeftOut,
+    NotReached,
+}
+
+/// Rows a transaction.
+const BATCH: usize = 200;
+
+impl Import {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let entries = read(&self.file, self.team_id)?;
+        let database = Database::new(self.database.database_url.as_ref(), 1)?;
+        if !database.team_is_there(self.team_id).await? {
+            bail!("there is no team {} in public.teams", self.team_id);
+        }
+        let answer = self.import(&database, entries).await;
+        database.close().await;
+        let answer = answer?;
+        self.output.print(&answer, table)?;
+        let complete = answer.left_out == 0 && answer.stopped.is_none();
+        Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn import(&self, database: &Database, entries: Vec<Entry>) -> anyhow::Result<Answer> {
+        let now = clock::now();
+        let bar = progress(Some(entries.len() as u64), "snapshots");
+        let mut interrupted = std::pin::pin!(interrupted());
+        let (mut fates, mut stopped) = (Vec::with_capacity(entries.len()), None);
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let mut batch = Vec::with_capacity(BATCH);
+            for Entry { old_id, id, row } in entries.by_ref().take(BATCH) {
+                let fate = |outcome, reason| Fate { old_id, id, outcome, reason };
+                match row {
+                    Err(why) => fates.push(fate(Outcome::LeftOut, Some(why))),
+                    Ok(row) if row.expires_at.is_some_and(|at| at <= now) => fates.push(fate(Outcome::Expired, None)),
+                    Ok(row) => {
+                        batch.push((fates.len(), row));
+                        fates.push(fate(Outcome::NotReached, None));
+                    }
+                }
+            }
+            if stopped.is_none() {
+                let done = tokio::select! {
+                    biased;
+                    () = &mut interrupted => Err(anyhow::anyhow!("interrupted")),
+                    done = self.insert(database, batch, &mut fates) => done,
+                };
+                stopped = done.err().map(|error| format!("{error:#}"));
+            }
+            bar.set_position(fates.len() as u64);
+        }
+        bar.finish_and_clear();
+        let count = |outcome| fates.iter().filter(|fate| fate.outcome == outcome).count();
+        Ok(Answer {
+            dry_run: self.dry_run,
+            imported: count(Outcome::Imported),
+            already_there: count(Outcome::AlreadyThere),
+            expired: count(Outcome::Expired),
+            left_out: count(Outcome::LeftOut),
+            stopped,
+            snapshots: fates,
+        })
+    }
+
+    /// One transaction; of events that are not there the snapshots are left out.
+    async fn insert(
+        &self,
+        database: &Database,
+        mut batch: Vec<(usize, NewRow)>,
+        fates: &mut [Fate],
+    ) -> anyhow::Result<()> {
+        let named: HashSet<_> = batch.iter().filter_map(|(_, row)| row.event_id).collect();
+        let events = database.events_there(&named.into_iter().collect::<Vec<_>>()).await?;
+        batch.retain(|(at, row)| {
+            let unknown = row.event_id.filter(|event| !events.contains(event));
+            if let Some(event) = unknown {
+                fates[*at].outcome = Outcome::LeftOut;
+                fates[*at].reason = Some(format!("there is no event {event} in public.events"));
+            }
+            unknown.is_none()
+        });
+        let (places, rows): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        if self.dry_run {
+            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+            let there = database.snapshots_there(self.team_id, &ids).await?;
+            for (at, id) in places.into_iter().zip(ids) {
+                fates[at].outcome = if there.contains(&id) { Outcome::AlreadyThere } else { Outcome::WouldImport };
+            }
+            return Ok(());
+        }
+        let inserted = database
+            .insert_snapshots(self.team_id, &rows)
+            .await
+            .context("stopped; the same command again imports the rest")?;
+        for (at, row) in places.into_iter().zip(rows) {
+            fates[at].outcome = if inserted.contains(&row.id) { Outcome::Imported } else { Outcome::AlreadyThere };
+        }
+        Ok(())
+    }
+}
+
+fn table(answer: &Answer) -> Rows {
+    let rows = answer.snapshots.iter().fold(Rows::new(["old id", "id", "outcome", "reason"]), |rows, fate| {
+        let outcome = match fate.outcome {
+            Outcome::Imported => "imported",
+            Outcome::WouldImport => "would be imported",
+            Outcome::AlreadyThere => "already there",
+            Outcome::Expired => "expired",
+            Outcome::LeftOut => "left out",
+            Outcome::NotReached => "not reached",
+        };
+        rows.row([
+            fate.old_id.clone(),
+            fate.id.to_string(),
+            outcome.to_owned(),
+            fate.reason.clone().unwrap_or_default(),
+        ])
+    });
+    let counts = format!(
+        "imported {}, already there {}, expired {}, left out {}",
+        answer.imported, answer.already_there, answer.expired, answer.left_out
+    );
+    rows.remark(match (&answer.stopped, answer.dry_run) {
+        (Some(why), _) => format!("{counts}\n{why}"),
+        (None, true) => format!("{counts}; nothing was changed (--dry-run)"),
+        (None, false) => counts,
+    })
+}

@@ -1,0 +1,72 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::cli::output::{OutputOptions, Rows, note};
+use crate::config::DatabaseOptions;
+use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
+
+/// Lists the snapshots of a team or of an event, the newest first, without their data
+///
+/// Expired snapshots are not shown, whether or not a sweep has taken them yet.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Of this team
+    #[arg(long, value_name = "ID", required_unless_present = "event_id")]
+    team_id: Option<Uuid>,
+    /// Of this event
+    #[arg(long, value_name = "ID")]
+    event_id: Option<Uuid>,
+    /// Of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    snapshot_type: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl List {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = Database::new(self.database.database_url.as_ref(), 1)?;
+        if self.team_id.is_none() {
+            // A role that row-level security binds would see nothing, and say so as if there were nothing.
+            database.check_access().await?;
+        }
+        let filter = SnapshotFilter {
+            event_id: self.event_id,
+            snapshot_type: self.snapshot_type,
+            after: None,
+            limit: Some(self.limit),
+        };
+        let found = database.list_snapshots(self.team_id, &filter).await?;
+        database.close().await;
+        if found.len() == self.limit as usize {
+            note(&format!("the newest {} are shown; --limit shows more", self.limit));
+        }
+        self.output.print(&found, |found| {
+            let rows = Rows::new(["id", "team", "type", "event", "created at", "expires at", "bytes"]);
+            let rows = found.iter().fold(rows, |rows, snapshot| rows.row(cells(snapshot)));
+            rows.remark(if found.len() == 1 { "1 snapshot".to_owned() } else { format!("{} snapshots", found.len()) })
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn cells(snapshot: &SnapshotMetadata) -> [String; 7] {
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        snapshot.id.to_string(),
+        snapshot.team_id.to_string(),
+        snapshot.snapshot_type.clone(),
+        dash(snapshot.event_id.map(|id| id.to_string())),
+        dash(snapshot.created_at.and_then(|at| at.format(&Rfc3339).ok())),
+        dash(snapshot.expires_at.format(&Rfc3339).ok()),
+        snapshot.bytes.to_string(),
+    ]
+}

@@ -1,0 +1,173 @@
+//! The library's storage of snapshots: teams that never see each other's, many writers, TTLs, roles.
+
+use serde_json::json;
+use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore, StoreError};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, set};
+
+fn store(world: &World) -> SnapshotStore {
+    SnapshotStore::connect(&world.database_url).unwrap()
+}
+
+/// A store whose role row-level security binds: what the host's API role is.
+async fn bound_store(world: &World) -> (SnapshotStore, String) {
+    let role = format!("api_{}", Uuid::new_v4().simple());
+    world
+        .sql(format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, DELETE ON public.snapshots TO {role}; \
+             GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT ON snapshot_lifecycle.retention TO {role}"
+        ))
+        .await;
+    let (_, host) = world.database_url.split_once('@').unwrap();
+    (SnapshotStore::connect(&format!("postgres://{role}:secret@{host}")).unwrap(), role)
+}
+
+async fn drop_role(world: &World, role: &str) {
+    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn ttl_comes_from_the_type_unless_an_expiry_is_given() {
+    let world = World::new().await;
+    let (store, role) = bound_store(&world).await;
+    let team = world.team().await;
+    for (kind, days) in [("offer", 7), ("rooms", 7), ("qna", 365), ("anything", 7)] {
+        let made = store.create(team, &NewSnapshot::new(kind, json!({ "n": 1 }))).await.unwrap();
+        assert_eq!(made.expires_at - made.created_at.unwrap(), Duration::days(days), "{kind}");
+        assert_eq!((made.team_id, made.params), (team, Some(json!({}))));
+    }
+    let at = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() + Duration::HOUR;
+    let new = NewSnapshot { expires_at: Some(at), ..NewSnapshot::new("qna", json!([1, "two"])) };
+    let id = store.create(team, &new).await.unwrap().id;
+    let got = store.get(team, id).await.unwrap().unwrap();
+    assert_eq!((got.metadata.expires_at, got.data), (at, json!([1, "two"])));
+    store.close().await;
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn another_teams_snapshot_is_neither_seen_nor_deleted() {
+    let world = World::new().await;
+    let (bound, role) = bound_store(&world).await;
+    for store in [&store(&world), &bound] {
+        let (team, other, event) = (world.team().await, world.team().await, world.event().await);
+        let mine = store.create(team, &NewSnapshot::new("offer", json!(1)).event(event)).await.unwrap().id;
+        let theirs = store.create(other, &NewSnapshot::new("offer", json!(2)).event(event)).await.unwrap().id;
+        assert!(store.get(team, theirs).await.unwrap().is_none());
+        assert!(!store.delete(team, theirs).await.unwrap());
+        let listed = store.list(team, &SnapshotFilter::default()).await.unwrap();
+        assert_eq!(listed.iter().map(|snapshot| snapshot.id).collect::<Vec<_>>(), [mine]);
+        let later = OffsetDateTime::now_utc() + Duration::MINUTE;
+        assert_eq!(store.delete_snapshots_for_event(team, event, later).await.unwrap(), 1);
+        assert!(store.get(other, theirs).await.unwrap().is_some());
+        assert!(store.delete(other, theirs).await.unwrap());
+        assert!(!store.delete(other, theirs).await.unwrap(), "only once");
+        store.close().await;
+    }
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn expired_snapshots_are_never_shown() {
+    let world = World::new().await;
+    let store = store(&world);
+    let (team, now) = (world.team().await, OffsetDateTime::now_utc());
+    world.insert(&Snapshot::of(team).expires_at(now - Duration::SECOND)).await;
+    let at_the_limit = world.insert(&Snapshot::of(team).expires_at(now)).await;
+    let alive = world.insert(&Snapshot::of(team).expires_at(now + Duration::MINUTE)).await;
+    let listed = store.list(team, &SnapshotFilter::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|snapshot| snapshot.id).collect::<Vec<_>>(), [alive]);
+    assert!(store.get(team, at_the_limit).await.unwrap().is_none());
+    assert!(store.get(team, alive).await.unwrap().is_some());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn end_of_an_event_follows_the_rule_of_the_messages() {
+    let world = World::new().await;
+    let store = store(&world);
+    let (team, event, now) = (world.team().await, world.event().await, OffsetDateTime::now_utc());
+    let moment = (now - Duration::HOUR).replace_nanosecond(0).unwrap();
+    world.insert(&Snapshot::of(team).event(event).created_at(moment - Duration::SECOND)).await;
+    world.insert(&Snapshot::of(team).event(event).created_at(moment)).await;
+    let newer = world.insert(&Snapshot::of(team).event(event).created_at(moment + Duration::MICROSECOND)).await;
+    let qna = world.insert(&Snapshot::of(team).event(event).kind("qna").created_at(moment)).await;
+    let undated = world.insert(&Snapshot::of(team).event(event).without_created_at()).await;
+    assert_eq!(store.delete_snapshots_for_event(team, event, moment).await.unwrap(), 2);
+    assert_eq!(world.snapshots().await, set([newer, qna, undated]));
+    assert_eq!(store.delete_snapshots_for_event(team, event, moment).await.unwrap(), 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn pages_hold_each_snapshot_once_newest_first() {
+    let world = World::new().await;
+    let store = store(&world);
+    let team = world.team().await;
+    let ids = world.insert_many(team, 25).await;
+    let undated = world.insert(&Snapshot::of(team).without_created_at()).await;
+    let mut seen = Vec::new();
+    let mut filter = SnapshotFilter { limit: Some(10), ..SnapshotFilter::default() };
+    loop {
+        let page = store.list(team, &filter).await.unwrap();
+        seen.extend(page.iter().map(|snapshot| snapshot.id));
+        let Some(last) = page.into_iter().next_back() else { break };
+        filter.after = Some(last);
+    }
+    let expected: Vec<_> = ids.into_iter().rev().chain([undated]).collect();
+    assert_eq!(seen, expected, "a row without created_at counts as oldest");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn several_writers_at_once_lose_nothing() {
+    let world = World::new().await;
+    let (bound, role) = bound_store(&world).await;
+    let teams = [world.team().await, world.team().await];
+    let writers = (0..8).map(|writer| {
+        let (store, team) = (bound.clone(), teams[writer % 2]);
+        tokio::spawn(async move {
+            for n in 0..40 {
+                let data = json!({ "writer": writer, "n": n });
+                let id = store.create(team, &NewSnapshot::new("offer", data.clone())).await.unwrap().id;
+                assert_eq!(store.get(team, id).await.unwrap().unwrap().data, data);
+                if n % 4 == 0 {
+                    assert!(store.delete(team, id).await.unwrap());
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    for team in teams {
+        let filter = SnapshotFilter { limit: Some(1000), ..SnapshotFilter::default() };
+        assert_eq!(bound.list(team, &filter).await.unwrap().len(), 4 * 30);
+    }
+    bound.close().await;
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong() {
+    let world = World::new().await;
+    let (bound, role) = bound_store(&world).await;
+    let (team, new) = (world.team().await, NewSnapshot::new("offer", json!({})));
+    let nobody = bound.create(Uuid::new_v4(), &new).await;
+    assert!(matches!(nobody, Err(StoreError::UnknownTeamOrEvent(_))), "{nobody:?}");
+    let no_event = bound.create(team, &new.clone().event(Uuid::new_v4())).await;
+    assert!(matches!(no_event, Err(StoreError::UnknownTeamOrEvent(_))), "{no_event:?}");
+    world.sql(format!("REVOKE INSERT ON public.snapshots FROM {role}")).await;
+    let denied = bound.create(team, &new).await;
+    assert!(matches!(denied, Err(StoreError::NotPermitted(_))), "{denied:?}");
+    bound.close().await;
+    let away = SnapshotStore::connect("postgres://nobody@127.0.0.1:1/none").unwrap();
+    match away.get(team, Uuid::new_v4()).await {
+        Err(StoreError::Storage(error)) => assert!(error.is_transient(), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(SnapshotStore::connect("mysql://host/db").is_err());
+    drop_role(&world, &role).await;
+}

@@ -1,0 +1,198 @@
+//! `snapshots list`, `show` and `import`, through the binary.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::support::{Snapshot, World, finish};
+
+/// A local store in a file; removed when dropped.
+struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    fn of(snapshots: &Value) -> Self {
+        Self::text(&json!({ "snapshots": snapshots }).to_string())
+    }
+
+    fn text(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
+        std::fs::write(&path, text).unwrap();
+        Self { path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// As Python's isoformat() writes it.
+fn python(at: OffsetDateTime) -> String {
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+    at.format(&format).unwrap()
+}
+
+fn entry(id: &str, kind: &str, event: Option<Uuid>, created: OffsetDateTime) -> Value {
+    json!({
+        "snapshot_id": id, "type": kind, "created_at": python(created), "expires_at": python(created + Duration::WEEK),
+        "event_id": event, "params": { "capacity": 30 }, "data": { "rooms": ["Säle", 2.5, null] },
+    })
+}
+
+#[tokio::test]
+async fn store_is_imported_once_with_types_and_times() {
+    let world = World::new().await;
+    let (team, event, now) = (world.team().await, world.event().await, OffsetDateTime::now_utc());
+    let before = world.insert(&Snapshot::of(team)).await;
+    let store = Store::of(&json!({
+        "snap_1": entry("snap_1", "rooms", Some(event), now - Duration::DAY),
+        "snap_2": entry("snap_2", "qna", None, now - Duration::HOUR),
+        "snap_3": entry("snap_3", "offer", None, now - Duration::days(30)),
+        "snap_4": entry("snap_4", "offer", Some(Uuid::new_v4()), now),
+        "snap_5": { "snapshot_id": "snap_5", "type": "offer" },
+    }));
+    let arguments = ["snapshots", "import", store.path(), "--team-id", &team.to_string()];
+    let dry = world.run(&[&arguments[..], &["--dry-run"]].concat()).await;
+    assert_eq!((dry.json()["imported"].as_u64(), world.snapshots().await.len()), (Some(0), 1), "{dry:?}");
+    assert_eq!(dry.json()["snapshots"][0]["outcome"], "would_import");
+
+    let import = world.run(&arguments).await;
+    assert_eq!(import.code, 1, "something is left out: {import:?}");
+    let answer = import.json();
+    assert_eq!(
+        ["imported", "already_there", "expired", "left_out"].map(|name| answer[name].as_u64().unwrap()),
+        [2, 0, 1, 2]
+    );
+    let of =
+        |id: &str| answer["snapshots"].as_array().unwrap().iter().find(|fate| fate["old_id"] == id).unwrap().clone();
+    assert!(of("snap_4")["reason"].as_str().unwrap().contains("no event"), "{answer}");
+    assert!(of("snap_5")["reason"].as_str().unwrap().contains("created_at is missing"), "{answer}");
+    let id = of("snap_1")["id"].as_str().unwrap().to_owned();
+    let show = world.run(&["snapshots", "show", &id]).await.json();
+    assert_eq!(
+        (show["snapshot_type"].as_str(), show["event_id"].as_str()),
+        (Some("rooms"), Some(event.to_string().as_str()))
+    );
+    assert_eq!(
+        (&show["data"], &show["params"]),
+        (&json!({ "rooms": ["Säle", 2.5, null] }), &json!({ "capacity": 30 }))
+    );
+    let created =
+        OffsetDateTime::parse(show["created_at"].as_str().unwrap(), &time::format_description::well_known::Rfc3339);
+    assert_eq!(python(created.unwrap()), python(now - Duration::DAY));
+    assert_eq!(world.count("expires_at = created_at + interval '7 days'").await, 2);
+
+    // Deleted meanwhile, one comes back; the other is not touched.
+    let again = world.run(&arguments).await.json();
+    assert_eq!((again["imported"].as_u64(), again["already_there"].as_u64()), (Some(0), Some(2)));
+    assert_eq!(world.snapshots().await.len(), 3);
+    assert!(world.snapshots().await.contains(&before));
+    let table = world.run(&[&arguments[..], &["--output", "table"]].concat()).await;
+    assert!(table.stdout.contains("snap_4") && table.stdout.contains("left out 2"), "{table:?}");
+}
+
+#[tokio::test]
+async fn large_store_is_imported_by_two_at_once() {
+    let world = World::new().await;
+    let (team, now) = (world.team().await, OffsetDateTime::now_utc());
+    let entries: serde_json::Map<String, Value> = (0..6_000)
+        .map(|n| {
+            let id = format!("snap_{n}");
+            let entry = entry(&id, "offer", None, now - Duration::seconds(n));
+            (id, entry)
+        })
+        .collect();
+    let store = Store::of(&Value::Object(entries));
+    let team = team.to_string();
+    let arguments = ["snapshots", "import", store.path(), "--team-id", &team];
+    let (first, second) = tokio::join!(world.run(&arguments), world.run(&arguments));
+    assert_eq!((first.code, second.code), (0, 0), "{} {}", first.stderr, second.stderr);
+    let imported = |answer: &Value| answer["imported"].as_u64().unwrap();
+    assert_eq!(imported(&first.json()) + imported(&second.json()), 6_000);
+    assert_eq!(world.snapshots().await.len(), 6_000);
+}
+
+#[tokio::test]
+async fn killed_import_is_completed_by_the_next() {
+    let world = World::new().await;
+    let (team, now) = (world.team().await.to_string(), OffsetDateTime::now_utc());
+    let entries: serde_json::Map<String, Value> = (0..4_000)
+        .map(|n| {
+            let id = format!("snap_{n}");
+            let entry = entry(&id, "offer", None, now);
+            (id, entry)
+        })
+        .collect();
+    let store = Store::of(&Value::Object(entries));
+    let arguments = ["snapshots", "import", store.path(), "--team-id", &team];
+    let mut killed = world.program(&arguments).stdout(Stdio::null()).spawn().unwrap();
+    crate::support::eventually("some rows", async || !world.snapshots().await.is_empty()).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let rest = world.run(&arguments).await;
+    assert_eq!(rest.code, 0, "{}", rest.stderr);
+    assert_eq!(world.snapshots().await.len(), 4_000);
+}
+
+#[tokio::test]
+async fn list_shows_what_a_team_or_an_event_has() {
+    let world = World::new().await;
+    let (team, other, event) = (world.team().await, world.team().await, world.event().await);
+    let mine = world.insert(&Snapshot::of(team).event(event)).await;
+    world.insert(&Snapshot::of(team).kind("qna")).await;
+    let theirs = world.insert(&Snapshot::of(other).event(event)).await;
+    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    let (team, event) = (team.to_string(), event.to_string());
+    let ids = |answer: &Value| {
+        let mut ids: Vec<_> =
+            answer.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let of_team = world.run(&["snapshots", "list", "--team-id", &team]).await;
+    assert_eq!((of_team.code, of_team.json().as_array().unwrap().len()), (0, 2), "{of_team:?}");
+    assert!(of_team.json()[0].get("data").is_none());
+    let of_event = world.run(&["snapshots", "list", "--event-id", &event]).await.json();
+    let mut both = [mine.to_string(), theirs.to_string()];
+    both.sort();
+    assert_eq!(ids(&of_event), both);
+    let narrow = world.run(&["snapshots", "list", "--event-id", &event, "--team-id", &team]).await.json();
+    assert_eq!(ids(&narrow), [mine.to_string()]);
+    let typed = world.run(&["snapshots", "list", "--team-id", &team, "--type", "qna", "--output", "table"]).await;
+    assert!(typed.stdout.contains("1 snapshot"), "{typed:?}");
+    assert_eq!(world.run(&["snapshots", "list"]).await.code, 2);
+    let gone = world.run(&["snapshots", "show", &Uuid::new_v4().to_string()]).await;
+    assert!(gone.code == 1 && gone.stderr.contains("there is no snapshot"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn unusable_files_and_absent_servers_change_nothing() {
+    let world = World::new().await;
+    let team = world.team().await.to_string();
+    for text in ["", "{", "[]", "{\"snapshot\": {}}", "{\"snapshots\": []}"] {
+        let store = Store::text(text);
+        let refused = world.run(&["snapshots", "import", store.path(), "--team-id", &team]).await;
+        assert_eq!(refused.code, 1, "{text}: {refused:?}");
+        assert!(refused.stderr.contains("is not a local snapshot store"), "{text}: {refused:?}");
+    }
+    let empty = Store::of(&json!({}));
+    assert_eq!(world.run(&["snapshots", "import", empty.path(), "--team-id", &team]).await.code, 0);
+    let nobody = world.run(&["snapshots", "import", empty.path(), "--team-id", &Uuid::new_v4().to_string()]).await;
+    assert!(nobody.code == 1 && nobody.stderr.contains("there is no team"), "{nobody:?}");
+    assert_eq!(world.run(&["snapshots", "import", "no such file", "--team-id", &team]).await.code, 1);
+    let mut command = world.program(&["snapshots", "import", empty.path(), "--team-id", &team]);
+    command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    assert_eq!(finish(command).code, 1);
+    assert!(world.snapshots().await.is_empty());
+}
