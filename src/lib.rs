@@ -28,6 +28,7 @@
 //! | [`storage`] | PostgreSQL, the only room that names sqlx |
 //! | [`pipeline`] | the way of one delivery |
 //! | [`retention`] | the two passes |
+//! | [`outbox`] | the host's events table to the broker |
 //! | [`http`] | health and metrics |
 //! | [`probe`] | looks at the servers for readiness and gauges |
 //! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`lifecycle`] | leaves |
@@ -41,6 +42,7 @@ pub mod config;
 pub mod http;
 pub mod lifecycle;
 pub mod message;
+pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod probe;

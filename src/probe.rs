@@ -80,5 +80,9 @@ impl Probe {
             }
             Err(error) => tracing::warn!(error = error.one_line(), "could not measure the backlog"),
         }
+        match self.database.outbox_backlog().await {
+            Ok(backlog) => self.metrics.set_outbox(backlog.pending, backlog.oldest_seconds),
+            Err(error) => tracing::warn!(error = error.one_line(), "could not measure the outbox"),
+        }
     }
 }

@@ -12,6 +12,7 @@ mod interrupt;
 mod man;
 mod migrate;
 mod one_pass;
+mod outbox;
 mod output;
 mod publish;
 mod retention;
@@ -51,6 +52,7 @@ enum Command {
     Evict(evict::Options),
     Dlq(dlq::Options),
     Retention(retention::Options),
+    Outbox(outbox::Options),
     Snapshots(snapshots::Options),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
@@ -101,6 +103,7 @@ impl Command {
             Self::Evict(options) => options.run().await,
             Self::Dlq(options) => options.run().await,
             Self::Retention(options) => options.run().await,
+            Self::Outbox(options) => options.run().await,
             Self::Snapshots(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
             Self::Completions(options) => options.run(),

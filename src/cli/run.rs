@@ -7,6 +7,7 @@ use crate::broker::{BrokerAddress, QueueWatch, Topology};
 use crate::config::{BrokerOptions, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions};
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
+use crate::outbox::Relay;
 use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
 use crate::probe::Probe;
 use crate::retention::{CapEviction, Schedule, TtlSweep};
@@ -30,8 +31,8 @@ pub(super) struct Options {
     process: ProcessOptions,
 }
 
-/// A batch, two passes and a probe at once.
-const CONNECTIONS: u32 = 4;
+/// A batch, two passes, a relay and a probe at once.
+const CONNECTIONS: u32 = 5;
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
@@ -73,6 +74,8 @@ impl Options {
             metrics: metrics.clone(),
         };
         lifecycle.spawn("cap eviction", eviction.run(lifecycle.stop()));
+        let relay = Relay::new(database.clone(), address.clone(), topology.exchange().to_owned(), metrics.clone());
+        lifecycle.spawn("outbox relay", relay.run(lifecycle.stop()));
         let probe = Probe { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
         lifecycle.spawn("probe", probe.run(lifecycle.stop()));
 

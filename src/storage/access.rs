@@ -42,6 +42,7 @@ impl Database {
                      ('public.snapshots', 'SELECT'), ('public.snapshots', 'DELETE'), \
                      ('snapshot_lifecycle.retention', 'SELECT'), ('snapshot_lifecycle.lease', 'SELECT'), \
                      ('snapshot_lifecycle.lease', 'INSERT'), ('snapshot_lifecycle.lease', 'UPDATE'), \
+                     ('snapshot_lifecycle.outbox', 'SELECT'), ('snapshot_lifecycle.outbox', 'DELETE'), \
                      ('snapshot_lifecycle.delete_budget', 'SELECT'), ('snapshot_lifecycle.delete_budget', 'UPDATE')) \
                  SELECT format('it lacks %s on %s', privilege, relation) FROM need \
                  WHERE NOT has_table_privilege(relation, privilege) \

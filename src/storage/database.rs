@@ -135,6 +135,16 @@ impl Database {
         tokio::time::timeout(Duration::from_secs(1), self.pool().close()).await.ok();
     }
 
+    /// The port in the URL.
+    pub(super) fn port(&self) -> u16 {
+        self.options.get_port()
+    }
+
+    /// A connection apart, for somebody who keeps it.
+    pub(super) fn pool_of_one(&self) -> PgPool {
+        pool(&self.options, 1)
+    }
+
     pub(super) fn pool(&self) -> PgPool {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,16 +1,13 @@
 //! Who does a pass over the whole table now: one row a pass, by the database's clock.
 //!
 //! The three rules are exact without it; the lease only keeps replicas from doing the same work twice. It ends by itself
-//! after [`LEASE_SECONDS`], so a holder that died blocks nobody for longer. Every deleting transaction of a pass renews it and
+//! after some seconds, so a holder that died blocks nobody for longer. Every deleting transaction of a pass renews it and
 //! gives up where another has taken it.
 
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Database, Limits, StorageError};
-
-/// How long a lease lasts unless it is renewed: a few times the longest transaction of a pass.
-const LEASE_SECONDS: f64 = 30.0;
 
 /// The passes that one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +18,8 @@ pub enum LeaseName {
     Cap,
     /// `migrate`.
     Migrate,
+    /// The relay of the outbox.
+    Outbox,
 }
 
 impl LeaseName {
@@ -29,6 +28,16 @@ impl LeaseName {
             Self::Ttl => "ttl",
             Self::Cap => "cap",
             Self::Migrate => "migrate",
+            Self::Outbox => "outbox",
+        }
+    }
+
+    /// How long it lasts unless it is renewed: a few times the longest transaction of a pass. Shorter for the relay, because
+    /// a message twice does no harm, and a killed worker should not delay the messages for long.
+    const fn seconds(self) -> f64 {
+        match self {
+            Self::Ttl | Self::Cap | Self::Migrate => 30.0,
+            Self::Outbox => 10.0,
         }
     }
 }
@@ -69,7 +78,7 @@ impl Database {
             .persistent(false)
             .bind(name.as_str())
             .bind(holder)
-            .bind(LEASE_SECONDS)
+            .bind(name.seconds())
             .bind(interval)
             .fetch_one(&mut *tx)
             .await
@@ -130,7 +139,7 @@ pub(super) async fn renew_in(
     .persistent(false)
     .bind(name.as_str())
     .bind(holder)
-    .bind(LEASE_SECONDS)
+    .bind(name.seconds())
     .execute(&mut **tx)
     .await
     .map_err(StorageError::during("renew the lease"))?;

@@ -51,6 +51,9 @@ pub struct Metrics {
     pass_seconds: HistogramVec,
     dead_letter_queue_messages: IntGauge,
     queue_messages: IntGauge,
+    outbox_messages: IntCounterVec,
+    outbox_pending: IntGauge,
+    outbox_oldest_seconds: IntGauge,
     up: IntGaugeVec,
 }
 
@@ -63,6 +66,7 @@ impl Metrics {
     /// # Panics
     /// Never: names and labels are constants, and a test calls this.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one declaration after the other")]
     pub fn new() -> Self {
         let registry = Registry::new();
 
@@ -144,6 +148,19 @@ impl Metrics {
                 "Messages in the dead-letter queue.",
             ),
             queue_messages: gauge(&registry, "queue_messages", "Messages ready in the queue, without those in flight."),
+            outbox_messages: counter(
+                &registry,
+                "outbox_messages_total",
+                "Tries of this process to publish a record of the outbox, by how they ended.",
+                "outcome",
+                ["published", "failed"],
+            ),
+            outbox_pending: gauge(&registry, "outbox_pending", "Records of the outbox that wait to be published."),
+            outbox_oldest_seconds: gauge(
+                &registry,
+                "outbox_oldest_seconds",
+                "Time since the oldest record that waits was made.",
+            ),
             up: {
                 let family =
                     IntGaugeVec::new(opts("up", "1 where the dependency is up, as last seen."), &["dependency"])
@@ -205,6 +222,18 @@ impl Metrics {
     pub fn set_queue_messages(&self, queue: u32, dead_letters: u32) {
         self.queue_messages.set(queue.into());
         self.dead_letter_queue_messages.set(dead_letters.into());
+    }
+
+    /// Counts records of the outbox that were published, and those that could not be.
+    pub fn count_outbox(&self, published: usize, failed: usize) {
+        self.outbox_messages.with_label_values(&["published"]).inc_by(published as u64);
+        self.outbox_messages.with_label_values(&["failed"]).inc_by(failed as u64);
+    }
+
+    /// Sets the outbox's backlog.
+    pub fn set_outbox(&self, pending: i64, oldest_seconds: i64) {
+        self.outbox_pending.set(pending);
+        self.outbox_oldest_seconds.set(oldest_seconds);
     }
 
     pub(super) fn set_up(&self, dependency: Dependency, up: bool) {

@@ -14,6 +14,7 @@ mod fates;
 mod http;
 mod migrations;
 mod outages;
+mod outbox;
 mod passes;
 mod pooler;
 mod publish_file;

@@ -40,6 +40,14 @@ async fn main_job_needs_no_session() {
     .await;
     assert_eq!(world.snapshots().await, set([ids[1], ids[2], ids[3]]));
     assert_eq!(world.dead_letters().await, 0);
+
+    // The outbox: nobody is told of a record here, so it is looked for.
+    world.sql("ALTER TABLE public.events ADD COLUMN status TEXT").await;
+    let installed = world.run(&["outbox", "install"]).await;
+    assert_eq!(installed.code, 0, "{installed:?}");
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world.sql(format!("UPDATE public.events SET status = 'Confirmed' WHERE id = '{event}'")).await;
+    crate::support::eventually("the snapshot to be gone", async || world.snapshots().await.len() == 3).await;
     one.stop().await;
     two.stop().await;
 }

@@ -8,7 +8,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
-pub use process::{Finished, finish, program};
+pub use process::{Finished, Worker, finish, program};
 pub use servers::Servers;
 pub use world::{HOST_TABLES, Snapshot, World, set};
 

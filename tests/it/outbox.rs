@@ -1,0 +1,293 @@
+//! The outbox: what the host commits is published, in order and at least once, and nothing else.
+
+use std::collections::BTreeMap;
+
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{Servers, Snapshot, Worker, World, eventually, finish, set};
+
+/// The host's events with a status and a team, and the trigger on them.
+async fn installed(world: &World) {
+    world.sql("ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID").await;
+    let install = world.run(&["outbox", "install", "--table", "events", "--team-column", "team_id"]).await;
+    assert_eq!(install.code, 0, "{install:?}");
+}
+
+async fn set_status(world: &World, event: Uuid, status: &str) {
+    world.sql(format!("UPDATE public.events SET status = '{status}' WHERE id = '{event}'")).await;
+}
+
+async fn pending(world: &World) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM snapshot_lifecycle.outbox").fetch_one(&world.pool).await.unwrap()
+}
+
+/// A second queue that gets a copy of every message.
+async fn listen_in(world: &World) -> String {
+    let queue = format!("{}.copy", world.queue);
+    let (connection, channel) = world.channel().await;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    let bind = channel.queue_bind(
+        queue.as_str().into(),
+        world.exchange.as_str().into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bind.await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+    queue
+}
+
+/// The statuses of each event in the order of arrival, and the message ids.
+async fn heard(world: &World, queue: &str) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+    let (connection, channel) = world.channel().await;
+    let (mut statuses, mut ids) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+    while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap() {
+        let body: Value = serde_json::from_slice(&got.delivery.data).unwrap();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        statuses.entry(text("event_id")).or_default().push(text("status"));
+        ids.push(text("message_id"));
+    }
+    connection.close(200, "done".into()).await.ok();
+    (statuses, ids)
+}
+
+fn published(worker: &Worker) -> f64 {
+    worker.metric("outbox_messages_total{outcome=\"published\"}")
+}
+
+#[tokio::test]
+async fn committed_change_of_status_deletes_and_rolled_back_one_does_not() {
+    let world = World::new().await;
+    let (team, event, other) = (world.team().await, world.event().await, world.event().await);
+    installed(&world).await;
+    world.sql(format!("UPDATE public.events SET team_id = '{team}'")).await;
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let survivor = world.insert(&Snapshot::of(team).event(other)).await;
+    let worker = world.worker().await;
+    let mut rolled_back = world.pool.begin().await.unwrap();
+    sqlx::query("UPDATE public.events SET status = 'confirmed' WHERE id = $1")
+        .bind(other)
+        .execute(&mut *rolled_back)
+        .await
+        .unwrap();
+    set_status(&world, event, " Confirmed ").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    rolled_back.rollback().await.unwrap();
+    assert_eq!(world.snapshots().await, set([survivor]));
+    set_status(&world, other, "lead").await;
+    worker.reaches("messages_total{outcome=\"ignored\"}", 1.0).await;
+    // Not a change, not a status: nothing is recorded, and the host's statement goes through.
+    set_status(&world, other, "lead").await;
+    set_status(&world, other, "who knows").await;
+    world.sql(format!("UPDATE public.events SET status = NULL WHERE id = '{other}'")).await;
+    assert_eq!((pending(&world).await, published(&worker)), (0, 2.0));
+    worker.reaches("outbox_pending", 0.0).await;
+    // An event that begins with a status tells it too.
+    world.sql(format!("INSERT INTO public.events (status, team_id) VALUES ('cancelled', '{team}')")).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn two_workers_publish_each_change_once_and_in_order() {
+    let world = World::new().await;
+    installed(&world).await;
+    let (one, two) = (world.worker().await, world.worker().await);
+    let copy = listen_in(&world).await;
+    let mut events = Vec::new();
+    for _ in 0..20 {
+        events.push(world.event().await);
+    }
+    let order = ["lead", "option", "blocked", "option", "confirmed", "cancelled"];
+    for status in order {
+        for event in &events {
+            set_status(&world, *event, status).await;
+        }
+    }
+    eventually("all to be published", async || published(&one) + published(&two) >= 120.0).await;
+    eventually("the outbox to be empty", async || pending(&world).await == 0).await;
+    let (statuses, ids) = heard(&world, &copy).await;
+    assert_eq!(ids.len(), 120, "each once");
+    assert_eq!(statuses.len(), 20);
+    assert!(statuses.values().all(|heard| heard == &order), "{statuses:?}");
+    assert_eq!(published(&one).min(published(&two)), 0.0, "one of them does it");
+    // The other takes over when the first is gone.
+    let (mut busy, idle) = if published(&one) > 0.0 { (one, two) } else { (two, one) };
+    busy.signal("KILL");
+    busy.ended().await;
+    set_status(&world, events[0], "lead").await;
+    eventually("the other to take over", async || published(&idle) >= 1.0).await;
+    idle.stop().await;
+}
+
+#[tokio::test]
+async fn worker_killed_half_way_loses_nothing() {
+    let world = World::new().await;
+    installed(&world).await;
+    let team = world.team().await;
+    world
+        .sql(format!(
+            "INSERT INTO public.events SELECT gen_random_uuid(), NULL, NULL FROM generate_series(1, 3000);
+             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
+             SELECT '{team}', 'offer', id, '{{}}', now() - interval '1 hour' FROM public.events;
+             UPDATE public.events SET status = 'confirmed'"
+        ))
+        .await;
+    let survivor = world.insert(&Snapshot::of(team)).await;
+    assert_eq!(pending(&world).await, 3_000);
+    for _ in 0..3 {
+        let before = pending(&world).await;
+        let mut worker = world.worker().await;
+        eventually("some to be published", async || pending(&world).await < before || before == 0).await;
+        worker.signal("KILL");
+        worker.ended().await;
+    }
+    let worker = world.worker().await;
+    eventually("everything to be applied", async || {
+        pending(&world).await == 0 && world.snapshots().await == set([survivor])
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn records_wait_for_a_broker_that_is_away() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    installed(&world).await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    servers.control(&["rabbitmq", "kill"]);
+    set_status(&world, event, "confirmed").await;
+    eventually("the worker to say so", async || {
+        !worker.logged("outbox is not published; its records wait, trying again").is_empty()
+    })
+    .await;
+    let status = world.run(&["outbox", "status"]).await;
+    assert_eq!((status.code, status.json()["pending"].as_i64()), (0, Some(1)), "{status:?}");
+    servers.control(&["rabbitmq", "start"]);
+    eventually("the snapshot to be gone", async || world.snapshots().await.is_empty()).await;
+    eventually("the record to be gone", async || pending(&world).await == 0).await;
+    assert_eq!(worker.logged("outbox is published again").len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn unroutable_record_stays_until_it_is_routable() {
+    let world = World::new().await;
+    installed(&world).await;
+    let event = world.event().await;
+    let worker = world.worker().await;
+    let (connection, channel) = world.channel().await;
+    let (queue, exchange) = (world.queue.as_str(), world.exchange.as_str());
+    channel.queue_unbind(queue.into(), exchange.into(), "event.status.#".into(), FieldTable::default()).await.unwrap();
+    set_status(&world, event, "confirmed").await;
+    eventually("a failed try", async || worker.metric("outbox_messages_total{outcome=\"failed\"}") >= 1.0).await;
+    assert_eq!(pending(&world).await, 1);
+    let bind = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "event.status.#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bind.await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    eventually("the record to be gone", async || pending(&world).await == 0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn uninstalled_it_leaves_no_trace_on_the_hosts_table() {
+    let world = World::new().await;
+    world.sql("CREATE SCHEMA \"Odd One\"; CREATE TYPE public.state AS ENUM ('Lead', 'Confirmed')").await;
+    world
+        .sql(
+            "CREATE TABLE \"Odd One\".\"My Events\" (\"Event Id\" UUID PRIMARY KEY, \"State\" public.state, wrong INT)",
+        )
+        .await;
+    let trace = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'snapshot_lifecycle_outbox%') \
+                  + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'record\\_status\\_of\\_%')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
+    };
+    let install =
+        ["outbox", "install", "--table", "Odd One.My Events", "--id-column", "Event Id", "--status-column", "State"];
+    for _ in 0..2 {
+        let answer = world.run(&install).await;
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert_eq!(answer.json()["installed"][0]["table"], "\"Odd One\".\"My Events\"");
+        assert_eq!(trace().await, 3, "two triggers and a function, however often");
+    }
+    world.sql("INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Confirmed', 1)").await;
+    let table = world.run(&["outbox", "status", "--output", "table"]).await;
+    assert!(table.stdout.contains("status State") && table.stdout.contains("1 records wait"), "{table:?}");
+    let removed = world.run(&["outbox", "uninstall"]).await;
+    assert_eq!((removed.code, trace().await), (0, 0), "{removed:?}");
+    assert_eq!(removed.json()["pending"], 1, "what is recorded stays");
+    world.sql("INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Confirmed', 1)").await;
+    assert_eq!(pending(&world).await, 1);
+    assert_eq!(world.run(&["outbox", "uninstall"]).await.code, 0, "twice is no error");
+}
+
+#[tokio::test]
+async fn host_role_without_rights_of_ours_is_recorded_and_may_not_read() {
+    let world = World::new().await;
+    installed(&world).await;
+    let event = world.event().await;
+    let role = format!("api_{}", Uuid::new_v4().simple());
+    world
+        .sql(format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, UPDATE ON public.events TO {role}"))
+        .await;
+    let (_, host) = world.database_url.split_once('@').unwrap();
+    let url = format!("postgres://{role}:secret@{host}");
+    let api = sqlx::PgPool::connect(&url).await.unwrap();
+    sqlx::query("UPDATE public.events SET status = 'confirmed'").execute(&api).await.unwrap();
+    assert!(sqlx::query("SELECT * FROM snapshot_lifecycle.outbox").execute(&api).await.is_err());
+    api.close().await;
+    let of: Uuid =
+        sqlx::query_scalar("SELECT event_id FROM snapshot_lifecycle.outbox").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(of, event);
+    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn wrong_use_says_the_mend() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN number INT; CREATE VIEW public.seen AS SELECT * FROM public.events").await;
+    for (arguments, said) in [
+        (&["--table", "meetings"][..], "there is no table public.meetings"),
+        (&["--table", "seen"], "is no table"),
+        (&["--status-column", "state"], "--status-column names it"),
+        (&["--id-column", "number"], "event ids are uuid"),
+        (&["--team-column", "team"], "--team-column names it"),
+        (&["--team-column", "number"], "team ids are uuid"),
+    ] {
+        let refused = world.run(&[&["outbox", "install"], arguments].concat()).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(said), "{arguments:?}: {refused:?}");
+    }
+    let status = world.run(&["outbox", "status"]).await;
+    assert_eq!(status.json()["installed"].as_array().unwrap().len(), 0);
+    // A lock that others hold is not waited for.
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE public.events IN ROW EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
+    let locked = world.run(&["outbox", "install"]).await;
+    assert!(locked.code == 1 && locked.stderr.contains("locked by others"), "{locked:?}");
+    holder.rollback().await.unwrap();
+    let mut command = world.program(&["outbox", "status"]);
+    command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    assert_eq!(finish(command).code, 1);
+}
