@@ -48,8 +48,8 @@ const RENEW_AFTER: Duration = Duration::from_secs(3);
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(3);
 /// Between looks where nobody tells of a new record.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// Between looks where somebody does.
-const POLL_ANYWAY: Duration = Duration::from_secs(3);
+/// Between looks where somebody does, though not of each: the trigger spares notifications.
+const POLL_ANYWAY: Duration = Duration::from_secs(1);
 /// Between looks where the trigger is on no table.
 const POLL_UNUSED: Duration = Duration::from_secs(5);
 /// For a listener that was lost, or that a pooler did not allow.
