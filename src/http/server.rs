@@ -1,12 +1,30 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 
 use super::{health, metrics};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
+
+/// Probes, Prometheus and a person are a handful.
+const MOST_CONNECTIONS: usize = 64;
+/// A request line and headers; the least that hyper allows is half of it.
+const MOST_HEADER_BYTES: usize = 16 * 1024;
+/// For a client to say what it wants.
+const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+/// For everything, the answer included.
+const CONNECTION_AT_MOST: Duration = Duration::from_secs(10);
+/// A failing accept must not turn round in circles.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A bound address, about to serve.
 pub struct Server {
@@ -53,10 +71,31 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves as long as the process lives: during a soft stop the probes still want an answer.
+    /// Serves as long as the process lives: during a soft stop the probes still want an answer. One request a connection, and
+    /// nobody holds one for long.
     pub async fn run(self) {
-        if let Err(error) = axum::serve(self.listener, self.router).await {
-            tracing::error!(%error, "HTTP server failed");
+        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        // Before accepting: whoever comes beyond that waits in the kernel's queue.
+        while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Of the one that came, or for want of files: the next may fare better.
+                    tracing::warn!(%error, "could not accept an HTTP connection");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+            };
+            let connection = http1::Builder::new()
+                .keep_alive(false)
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_WITHIN)
+                .max_buf_size(MOST_HEADER_BYTES)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router.clone()));
+            tokio::spawn(async move {
+                timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away is no matter
+                drop(permit);
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Health and metrics.
 
-use crate::support::World;
+use crate::support::{World, eventually};
 
 #[tokio::test]
 async fn every_series_is_there_at_zero_from_the_start() {
@@ -74,4 +74,33 @@ async fn gauges_follow_what_is_in_the_queues_and_the_table() {
     let worker = world.worker_with(&[("RUST_LOG", "debug")]).await;
     world.publish_raw(&[b"no json".to_vec()]).await;
     worker.reaches("dead_letter_queue_messages", 1.0).await;
+}
+
+#[tokio::test]
+async fn endless_headers_idle_clients_and_other_methods_get_nowhere() {
+    use std::io::{Read, Write};
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let connect = || std::net::TcpStream::connect(worker.http()).unwrap();
+    let mut endless = connect();
+    let refused = (0..1000).any(|_| endless.write_all(&[b'x'; 1024]).is_err());
+    let mut answer = Vec::new();
+    endless.read_to_end(&mut answer).ok();
+    assert!(refused || answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+
+    // More than there is room for, saying nothing: each is shut out after seconds, and the probe gets its turn.
+    let mut idle: Vec<_> = (0..100).map(|_| connect()).collect();
+    eventually("an answer beside a hundred idle clients", async || worker.get("/livez").0 == 200).await;
+    let mut first = idle.remove(0);
+    let mut rest = Vec::new();
+    first.read_to_end(&mut rest).ok();
+
+    for request in ["POST /livez", "GET /metrics/../etc/passwd", "GET /console", "DELETE /metrics", "BREW /readyz"] {
+        let mut stream = connect();
+        write!(stream, "{request} HTTP/1.0\r\nHost: worker\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok();
+        assert!(answer.starts_with("HTTP/1.0 4"), "{request}: {answer}");
+    }
+    worker.stop().await;
 }
