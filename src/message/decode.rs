@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
@@ -69,16 +70,17 @@ struct RawMessage<'a> {
 }
 
 fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
-    let reject = |error: serde_json::Error| {
-        let reason = match error.classify() {
-            Category::Data => Reason::InvalidMessage,
-            Category::Io | Category::Syntax | Category::Eof => Reason::InvalidJson,
-        };
-        Reject::new(reason, error)
+    let reject = |error: serde_json::Error| match error.classify() {
+        // What is wrong with a field is told before the rest is read, and the rest may be no JSON.
+        Category::Data => match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(IgnoredAny) => Reject::new(Reason::InvalidMessage, error),
+            Err(syntax) => Reject::new(Reason::InvalidJson, syntax),
+        },
+        Category::Io | Category::Syntax | Category::Eof => Reject::new(Reason::InvalidJson, error),
     };
     // serde reads an array into a struct by position; a message is an object and nothing else.
     if body.trim_ascii_start().starts_with(b"[") {
-        serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(reject)?;
+        serde_json::from_slice::<IgnoredAny>(body).map_err(reject)?;
         return Err(invalid("the message is an array, not an object"));
     }
     serde_json::from_slice(body).map_err(reject)
