@@ -6,11 +6,28 @@ use lapin::{Channel, Connection, Consumer};
 use super::connection::{answer, close, connect, open_channel};
 use super::{BrokerAddress, BrokerError, Delivery, Topology};
 
+/// Deliveries of a message from which on it is suspected of crashing whoever takes it. Far from the limit, and more than a few
+/// restarts.
+const SUSPECT_FROM: u32 = 5;
+
 /// One connection that consumes: everything that was delivered on it belongs to it and ends with it.
+///
+/// A crash counts as a delivery for all that the worker held, which is a whole prefetch. So that a message that crashes worker after
+/// worker takes no neighbour with it to the delivery limit, a subscription begins with one message at a time, and goes on so while what
+/// comes is suspect: what was returned comes first.
 pub struct Subscription {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
+    queue: String,
+    prefetch: u16,
+    /// One message at a time.
+    careful: bool,
+    /// What was taken last is beyond suspicion.
+    clean: bool,
+    /// What the first consumer had received when it was cancelled: to be handed out before anything else, because an acknowledgement of
+    /// several covers it.
+    left: Vec<Delivery>,
     /// The end, when it was met behind deliveries that had to be returned first. lapin tells of a cancel only once.
     ended: Option<Taken>,
 }
@@ -28,8 +45,18 @@ impl Subscription {
     /// Connects, ensures the topology and starts to consume.
     pub async fn open(address: &BrokerAddress, topology: &Topology, prefetch: u16) -> Result<Self, BrokerError> {
         let connection = connect(address, "consumer").await?;
-        match Self::start(&connection, topology, prefetch).await {
-            Ok((channel, consumer)) => Ok(Self { connection, channel, consumer, ended: None }),
+        match Self::start(&connection, topology).await {
+            Ok((channel, consumer)) => Ok(Self {
+                connection,
+                channel,
+                consumer,
+                queue: topology.queue().to_owned(),
+                prefetch,
+                careful: true,
+                clean: false,
+                left: Vec::new(),
+                ended: None,
+            }),
             Err(error) => {
                 close(&connection).await;
                 Err(error)
@@ -37,25 +64,27 @@ impl Subscription {
         }
     }
 
-    async fn start(
-        connection: &Connection,
-        topology: &Topology,
-        prefetch: u16,
-    ) -> Result<(Channel, Consumer), BrokerError> {
+    async fn start(connection: &Connection, topology: &Topology) -> Result<(Channel, Consumer), BrokerError> {
         topology.ensure(connection).await?;
         let channel = open_channel(connection).await?;
-        // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. Not global:
-        // quorum queues refuse that.
-        answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
-        // no_ack false: acknowledged after the commit. exclusive false: replicas share the queue. One consumer a channel:
-        // an acknowledgement of several covers the whole channel. The broker names the consumer.
-        let options = BasicConsumeOptions { no_ack: false, exclusive: false, ..Default::default() };
-        let consumer = answer(
-            "consume",
-            channel.basic_consume(topology.queue().into(), "".into(), options, FieldTable::default()),
-        )
-        .await?;
+        let consumer = consume(&channel, topology.queue(), 1).await?;
         Ok((channel, consumer))
+    }
+
+    /// To be called when a batch is settled: goes over to a whole prefetch, once what comes is beyond suspicion. Not to be dropped
+    /// half-way, which would leave a consumer that nobody listens to.
+    pub async fn widen(&mut self) -> Result<(), BrokerError> {
+        if !self.careful || !self.clean {
+            return Ok(());
+        }
+        let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        answer("take more at a time", cancelled).await?;
+        while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
+            self.left.push(Delivery::from_lapin(delivery));
+        }
+        self.consumer = consume(&self.channel, &self.queue, self.prefetch).await?;
+        self.careful = false;
+        Ok(())
     }
 
     /// Waits for a message, then takes with it whatever else has arrived, at most `most`; never waits for more.
@@ -65,11 +94,15 @@ impl Subscription {
         if let Some(end) = self.ended.take() {
             return end;
         }
+        if !self.left.is_empty() {
+            return Taken::Batch(std::mem::take(&mut self.left));
+        }
         let first = match self.consumer.next().await {
             Some(Ok(delivery)) => Delivery::from_lapin(delivery),
             Some(Err(error)) => return Taken::Ended(Some(BrokerError::during("consume")(error))),
             None => return Taken::Ended(None),
         };
+        self.clean = first.deliveries() < SUSPECT_FROM;
         let mut batch = vec![first];
         while batch.len() < most {
             match self.consumer.next().now_or_never() {
@@ -103,4 +136,14 @@ impl Subscription {
         }
         close(&self.connection).await;
     }
+}
+
+/// One consumer at a time takes on a channel: an acknowledgement of several covers the whole channel.
+async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+    // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. Not global:
+    // quorum queues refuse that.
+    answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
+    // no_ack false: acknowledged after the commit. exclusive false: replicas share the queue. The broker names the consumer.
+    let options = BasicConsumeOptions { no_ack: false, exclusive: false, ..Default::default() };
+    answer("consume", channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await
 }

@@ -52,6 +52,11 @@ impl Delivery {
             .map_or(1, |failed| failed.saturating_add(1))
     }
 
+    /// How often it was delivered before and came back, as the broker counts it for the delivery limit.
+    pub(super) fn deliveries(&self) -> u32 {
+        headers::count(self.properties.headers().as_ref(), "x-delivery-count").unwrap_or_default()
+    }
+
     /// Acknowledges this message and, with `multiple`, every earlier one on its channel that is not settled yet.
     ///
     /// `false`: the channel is gone, and the broker will deliver again what it still held for us.

@@ -53,6 +53,10 @@ impl Pipeline {
             if let Err(end) = ended {
                 return end;
             }
+            if let Err(error) = subscription.widen().await {
+                tracing::warn!(error = error.one_line(), "subscription ended; beginning again");
+                return End::Lost;
+            }
             if unsettled.is_empty() {
                 pauses.reset();
             } else if next_try <= Instant::now() {
