@@ -132,18 +132,23 @@ impl Set {
             self.apply(&database, &mut change).await?;
         }
         database.close().await;
-        let code = if change.stopped.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         self.output.print(&change, table)?;
-        Ok(code)
+        match change.stopped {
+            None => Ok(ExitCode::SUCCESS),
+            Some(why) => bail!("stopped: {why}; the same command goes on where it stopped"),
+        }
     }
 
     async fn plan(&self, database: &Database) -> anyhow::Result<Change> {
         let policy = database.retention().await?;
         let find = |name: &str| policy.iter().find(|row| row.snapshot_type == name).map(Fate::of);
         let before = find(&self.snapshot_type);
-        let Some(inherited) = before.or_else(|| find("*")) else {
+        // Without the row for every other type there is nothing to inherit from, but it can be put back.
+        let given = self.ttl.zip(self.keep_after_event);
+        let given = given.map(|(ttl_seconds, keep_after_event)| Fate { ttl_seconds, keep_after_event });
+        let Some(inherited) = before.or_else(|| find("*")).or(given) else {
             bail!(
-                "the retention policy has no row for *; put it back with `retention set '*' --ttl 7d --keep-after-event false`"
+                "the retention policy has no row for *; put it back with `retention set '*' --ttl 7d --keep-after-event false --yes`"
             );
         };
         let after = Fate {
@@ -251,7 +256,7 @@ fn table(change: &Change) -> Rows {
         ));
     }
     remarks.push(match (&change.stopped, change.dry_run) {
-        (Some(why), _) => format!("stopped: {why}; restamped {}, the same command goes on", change.restamped),
+        (Some(_), _) => format!("restamped {} so far", change.restamped),
         (None, true) => "nothing was changed, add --yes to do it".to_owned(),
         (None, false) if change.would_restamp.is_some() => format!("changed, restamped {}", change.restamped),
         (None, false) => "changed; existing rows keep their expires_at (--restamp changes them)".to_owned(),

@@ -23,7 +23,9 @@ mod migrate;
 mod outbox;
 mod outbox_signal;
 mod retention_policy;
+mod snapshot;
 mod snapshot_import;
+mod snapshot_look;
 mod snapshot_store;
 mod ttl;
 
@@ -38,6 +40,7 @@ pub use migrate::{MigrateError, Migrated};
 pub use outbox::{OutboxBacklog, OutboxError, OutboxRecord, OutboxSource, OutboxTrigger};
 pub use outbox_signal::OutboxSignal;
 pub use retention_policy::{Restamp, TypeRetention};
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};
 pub use snapshot_import::NewRow;
-pub use snapshot_store::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};
+pub use snapshot_store::{SnapshotStore, StoreError};
 pub use ttl::{Expired, TtlBatch};

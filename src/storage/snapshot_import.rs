@@ -1,14 +1,14 @@
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::snapshot_store::act_for;
+use super::snapshot_look::act_for;
 use super::{Database, Limits, StorageError};
 
 /// A row to insert as it is, with the id and the times it has.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct NewRow {
     /// Decides whether it is there already.
     pub id: Uuid,
@@ -16,10 +16,10 @@ pub struct NewRow {
     pub snapshot_type: String,
     /// The event it belongs to, if any.
     pub event_id: Option<Uuid>,
-    /// What the page was asked for.
-    pub params: Value,
-    /// What the page shows.
-    pub data: Value,
+    /// What the page was asked for; JSON as it was written, because a number's digits are to be kept.
+    pub params: Box<RawValue>,
+    /// What the page shows; the same.
+    pub data: Box<RawValue>,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When it expires; `None` for its type's TTL.
@@ -35,8 +35,8 @@ impl Database {
             act_for(&mut tx, Some(team_id)).await?;
             let inserted: Vec<Uuid> = sqlx::query_scalar(
                 "INSERT INTO public.snapshots (id, team_id, snapshot_type, event_id, params, data, created_at, expires_at) \
-                 SELECT id, $1, snapshot_type, event_id, params, data, created_at, expires_at \
-                 FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::jsonb[], $6::jsonb[], $7::timestamptz[], $8::timestamptz[]) \
+                 SELECT id, $1, snapshot_type, event_id, params::jsonb, data::jsonb, created_at, expires_at \
+                 FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
                      AS new (id, snapshot_type, event_id, params, data, created_at, expires_at) \
                  ON CONFLICT (id) DO NOTHING RETURNING id",
             )
@@ -45,8 +45,8 @@ impl Database {
             .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.snapshot_type.as_str()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.event_id).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| &row.params).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| &row.data).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.params.get()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.data.get()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.expires_at).collect::<Vec<_>>())
             .fetch_all(&mut *tx)
@@ -76,11 +76,12 @@ impl Database {
         .await
     }
 
-    /// Which of the ids are those of the host's events.
-    pub async fn events_there(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
+    /// Which of the ids are those of the host's events, as far as the team sees them.
+    pub async fn events_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "look for events";
         self.within(Limits::LOOK, WHAT, async {
             let mut tx = self.begin(Limits::LOOK, None).await?;
+            act_for(&mut tx, Some(team_id)).await?;
             let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.events WHERE id = ANY($1)")
                 .persistent(false)
                 .bind(ids)
@@ -98,6 +99,7 @@ impl Database {
         const WHAT: &str = "look for the team";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
+            act_for(&mut tx, Some(team_id)).await?;
             let there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM public.teams WHERE id = $1)")
                 .persistent(false)
                 .bind(team_id)

@@ -1,10 +1,10 @@
 use secrecy::SecretString;
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns};
+use super::snapshot_look::act_for;
 use super::{Database, Limits, StorageError, retention_policy};
 use crate::config::ConfigError;
 use crate::policy::Rule;
@@ -40,68 +40,6 @@ pub struct SnapshotStore {
     database: Database,
 }
 
-/// A snapshot to create.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewSnapshot {
-    /// `rooms`, `offer`, `products`, `qna` or another.
-    pub snapshot_type: String,
-    /// The event it belongs to, if any.
-    pub event_id: Option<Uuid>,
-    /// What the page was asked for; an empty object by default.
-    pub params: Value,
-    /// What the page shows.
-    pub data: Value,
-    /// When it expires; `None` for its type's TTL.
-    pub expires_at: Option<OffsetDateTime>,
-}
-
-/// A snapshot without its data.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
-pub struct SnapshotMetadata {
-    /// Of the row.
-    pub id: Uuid,
-    /// Whose it is.
-    pub team_id: Uuid,
-    /// `rooms`, `offer`, `products`, `qna` or another.
-    pub snapshot_type: String,
-    /// The event it belongs to, if any.
-    pub event_id: Option<Uuid>,
-    /// What the page was asked for.
-    pub params: Option<Value>,
-    /// By the writer's clock or the column's default; older rows may have none.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub created_at: Option<OffsetDateTime>,
-    /// By the database's clock it is not shown from then on.
-    #[serde(with = "time::serde::rfc3339")]
-    pub expires_at: OffsetDateTime,
-    /// Of the data as JSON text.
-    pub bytes: i64,
-}
-
-/// A whole snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
-pub struct Snapshot {
-    /// Everything but the data.
-    #[serde(flatten)]
-    #[sqlx(flatten)]
-    pub metadata: SnapshotMetadata,
-    /// What the page shows.
-    pub data: Value,
-}
-
-/// Which snapshots to list.
-#[derive(Debug, Clone, Default)]
-pub struct SnapshotFilter {
-    /// Of this event.
-    pub event_id: Option<Uuid>,
-    /// Of this type.
-    pub snapshot_type: Option<String>,
-    /// Behind this one, the last of an earlier page.
-    pub after: Option<SnapshotMetadata>,
-    /// How many at most; 100 if not set.
-    pub limit: Option<u32>,
-}
-
 /// Why a call of [`SnapshotStore`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -114,36 +52,6 @@ pub enum StoreError {
     /// Anything else; [`StorageError::is_transient`] tells whether to try again.
     #[error(transparent)]
     Storage(StorageError),
-}
-
-const PAGE: u32 = 100;
-/// As SQL: the columns of [`SnapshotMetadata`]. Infinity has no place in our type for instants.
-macro_rules! columns {
-    () => {
-        "id, team_id, snapshot_type, event_id, params, octet_length(data::text)::bigint AS bytes, \
-         CASE WHEN isfinite(created_at) THEN created_at END AS created_at, LEAST(expires_at, '9999-12-31T23:59:59Z') AS expires_at"
-    };
-}
-
-impl NewSnapshot {
-    /// Of no event, with no parameters, expiring by its type's TTL.
-    #[must_use]
-    pub fn new(snapshot_type: impl Into<String>, data: Value) -> Self {
-        Self {
-            snapshot_type: snapshot_type.into(),
-            event_id: None,
-            params: Value::Object(serde_json::Map::new()),
-            data,
-            expires_at: None,
-        }
-    }
-
-    /// The same of an event.
-    #[must_use]
-    pub const fn event(mut self, event_id: Uuid) -> Self {
-        self.event_id = Some(event_id);
-        self
-    }
 }
 
 impl SnapshotStore {
@@ -270,75 +178,6 @@ impl SnapshotStore {
         act_for(&mut tx, Some(team_id)).await?;
         Ok(tx)
     }
-}
-
-impl Database {
-    /// Snapshots that are not expired, the newest first; of every team that the role sees, where none is named.
-    pub async fn list_snapshots(
-        &self,
-        team_id: Option<Uuid>,
-        filter: &SnapshotFilter,
-    ) -> Result<Vec<SnapshotMetadata>, StorageError> {
-        const WHAT: &str = "list snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin(Limits::LOOK, None).await?;
-            act_for(&mut tx, team_id).await?;
-            let after = filter.after.as_ref();
-            let found = sqlx::query_as(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM public.snapshots AS s WHERE s.expires_at > now() AND ($1::uuid IS NULL OR team_id = $1) \
-                 AND ($2::uuid IS NULL OR event_id = $2) AND ($3::text IS NULL OR snapshot_type = $3) \
-                 AND ($4::uuid IS NULL OR (COALESCE(s.created_at, '-infinity'), id) < (COALESCE($5::timestamptz, '-infinity'), $4)) \
-                 ORDER BY COALESCE(s.created_at, '-infinity') DESC, id DESC LIMIT $6"
-            ))
-            .persistent(false)
-            .bind(team_id)
-            .bind(filter.event_id)
-            .bind(filter.snapshot_type.as_deref())
-            .bind(after.map(|last| last.id))
-            .bind(after.and_then(|last| last.created_at))
-            .bind(i64::from(filter.limit.unwrap_or(PAGE)))
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(found)
-        })
-        .await
-    }
-
-    /// A snapshot with its data, whosever it is, expired or not.
-    pub async fn find_snapshot(&self, id: Uuid) -> Result<Option<Snapshot>, StorageError> {
-        const WHAT: &str = "read a snapshot";
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
-            let found = sqlx::query_as(concat!("SELECT ", columns!(), ", data FROM public.snapshots WHERE id = $1"))
-                .persistent(false)
-                .bind(id)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(found)
-        })
-        .await
-    }
-}
-
-/// Names the team to the host's row-level security policy, until the transaction ends.
-pub(super) async fn act_for(
-    tx: &mut Transaction<'static, Postgres>,
-    team_id: Option<Uuid>,
-) -> Result<(), StorageError> {
-    let Some(team_id) = team_id else { return Ok(()) };
-    sqlx::query("SELECT set_config('app.current_team_id', $1, true)")
-        .persistent(false)
-        .bind(team_id.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(StorageError::during("name the team"))?;
-    Ok(())
 }
 
 impl From<StorageError> for StoreError {

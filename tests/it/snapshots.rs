@@ -103,6 +103,58 @@ async fn store_is_imported_once_with_types_and_times() {
 }
 
 #[tokio::test]
+async fn no_digit_is_lost_and_one_unreadable_entry_leaves_the_others() {
+    let world = World::new().await;
+    let team = world.team().await.to_string();
+    let entry = |id: &str, data: &str| {
+        format!(
+            r#""{id}": {{"snapshot_id": "{id}", "type": "offer", "created_at": "2026-01-05T12:00:00", "expires_at": "2099-01-05T12:00:00", "data": {data}}}"#
+        )
+    };
+    let numbers = "[31.245270191439438, 12345678901234567890123, 0.12345678901234567890]";
+    let store = Store::text(&format!(
+        r#"{{"snapshots": {{{}, {}, {}}}}}"#,
+        entry("snap_1", numbers),
+        entry("snap_2", "[NaN]"),
+        entry("snap_3", r#""\ud83d""#)
+    ));
+    let import = world.run(&["snapshots", "import", store.path(), "--team-id", &team]).await;
+    assert_eq!((import.code, &import.json()["imported"], &import.json()["left_out"]), (1, &json!(1), &json!(2)));
+    assert!(import.stderr.contains("2 snapshots were left out"), "{import:?}");
+    let reasons = import.json()["snapshots"].to_string();
+    assert!(reasons.contains("NaN or Infinity") && reasons.contains("cannot be read"), "{reasons}");
+    let id = world.snapshots().await.first().unwrap().to_string();
+    for form in ["json", "table"] {
+        let shown = world.run(&["snapshots", "show", &id, "--output", form]).await;
+        assert!(shown.stdout.contains(numbers), "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn role_that_the_hosts_own_policies_bind_imports_its_teams_store() {
+    let world = World::new().await;
+    let (team, event, now) = (world.team().await, world.event().await, OffsetDateTime::now_utc());
+    let role = format!("importer_{}", Uuid::new_v4().simple());
+    world
+        .sql(format!(
+            "ALTER TABLE public.events ADD COLUMN team_id UUID; UPDATE public.events SET team_id = '{team}';
+             ALTER TABLE public.events ENABLE ROW LEVEL SECURITY; ALTER TABLE public.teams ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY own ON public.events USING (team_id = current_setting('app.current_team_id')::uuid);
+             CREATE POLICY own ON public.teams USING (id = current_setting('app.current_team_id')::uuid);
+             CREATE ROLE {role} LOGIN PASSWORD 'secret';
+             GRANT SELECT ON public.events, public.teams TO {role}; GRANT SELECT, INSERT ON public.snapshots TO {role}"
+        ))
+        .await;
+    let store = Store::of(&json!({ "snap_1": entry("snap_1", "offer", Some(event), now) }));
+    let (_, host) = world.database_url.split_once('@').unwrap();
+    let mut command = world.program(&["snapshots", "import", store.path(), "--team-id", &team.to_string()]);
+    command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
+    let import = finish(command);
+    assert_eq!((import.code, world.snapshots().await.len()), (0, 1), "{import:?}");
+    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
 async fn large_store_is_imported_by_two_at_once() {
     let world = World::new().await;
     let (team, now) = (world.team().await, OffsetDateTime::now_utc());

@@ -17,8 +17,9 @@ use crate::storage::{Database, NewRow};
 /// Moves the backend's local store (page_snapshots/snapshots.json) into the table
 ///
 /// Types and times are kept. Each snapshot gets a UUID derived from the team and its old id, so a second import changes nothing, and an
-/// interrupted one is completed by the same command. The mapping is printed, and what is left out, with the reason. Exit code 1
-/// when anything but expired snapshots is left out.
+/// interrupted one is completed by the same command; one that was deleted since would come again. The mapping is printed, and what is left
+/// out, with the reason. Exit code 1 when anything but expired snapshots is left out. The role needs SELECT on public.teams and
+/// public.events, and SELECT and INSERT on public.snapshots, within the team's row-level security.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The store
@@ -82,8 +83,11 @@ impl Import {
         database.close().await;
         let answer = answer?;
         self.output.print(&answer, table)?;
-        let complete = answer.left_out == 0 && answer.stopped.is_none();
-        Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        match (&answer.stopped, answer.left_out) {
+            (Some(why), _) => bail!("{why}"),
+            (None, 0) => Ok(ExitCode::SUCCESS),
+            (None, left_out) => bail!("{left_out} snapshots were left out; the answer says which and why"),
+        }
     }
 
     async fn import(&self, database: &Database, entries: Vec<Entry>) -> anyhow::Result<Answer> {
@@ -136,7 +140,7 @@ impl Import {
         fates: &mut [Fate],
     ) -> anyhow::Result<()> {
         let named: HashSet<_> = batch.iter().filter_map(|(_, row)| row.event_id).collect();
-        let events = database.events_there(&named.into_iter().collect::<Vec<_>>()).await?;
+        let events = database.events_there(self.team_id, &named.into_iter().collect::<Vec<_>>()).await?;
         batch.retain(|(at, row)| {
             let unknown = row.event_id.filter(|event| !events.contains(event));
             if let Some(event) = unknown {
@@ -187,8 +191,7 @@ fn table(answer: &Answer) -> Rows {
         answer.imported, answer.already_there, answer.expired, answer.left_out
     );
     rows.remark(match (&answer.stopped, answer.dry_run) {
-        (Some(why), _) => format!("{counts}\n{why}"),
         (None, true) => format!("{counts}; nothing was changed (--dry-run)"),
-        (None, false) => counts,
+        _ => counts,
     })
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::cli::output::{OutputOptions, Rows};
 use crate::config::DatabaseOptions;
-use crate::storage::{Database, Snapshot};
+use crate::storage::{Database, StoredSnapshot};
 
 /// Shows a snapshot with its data, expired or not
 #[derive(Debug, Args)]
@@ -36,8 +36,8 @@ impl Show {
     }
 }
 
-fn table(snapshot: &Snapshot) -> Rows {
-    let Snapshot { metadata, data } = snapshot;
+fn table(snapshot: &StoredSnapshot) -> Rows {
+    let StoredSnapshot { metadata, data } = snapshot;
     let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     let row = |name: &str, text: String| [name.to_owned(), text];
     Rows::new(["", ""])
@@ -48,5 +48,5 @@ fn table(snapshot: &Snapshot) -> Rows {
         .row(row("created at", metadata.created_at.map_or_else(|| "-".to_owned(), time)))
         .row(row("expires at", time(metadata.expires_at)))
         .row(row("params", metadata.params.as_ref().map(ToString::to_string).unwrap_or_default()))
-        .row(row("data", serde_json::to_string_pretty(data).unwrap_or_default()))
+        .row(row("data", data.get().to_owned()))
 }
