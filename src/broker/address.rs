@@ -1,7 +1,10 @@
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
 
 use crate::config::ConfigError;
 
@@ -11,35 +14,117 @@ const HEARTBEAT_SECONDS: u16 = 10;
 
 /// Where the broker is and how to log in. `Debug` shows nothing of it.
 #[derive(Clone)]
-pub struct BrokerAddress(AMQPUri);
+pub struct BrokerAddress {
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+}
+
+/// As RabbitMQ writes them (docs/uri-query-parameters): files in PEM.
+const AUTHORITY: &str = "cacertfile";
+const CERTIFICATE: &str = "certfile";
+const KEY: &str = "keyfile";
 
 impl BrokerAddress {
-    /// Reads the URL.
+    /// Reads the URL, and the files that it names: `cacertfile`, an authority beside the system's; `certfile` and `keyfile`, the
+    /// client's own certificate.
     pub fn parse(url: Option<&SecretString>) -> Result<Self, ConfigError> {
-        let mut uri = url.and_then(|url| AMQPUri::from_str(url.expose_secret()).ok()).ok_or_else(|| {
+        let unusable = || {
             ConfigError::new("AMQP_URL", "amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…, with %2f for the vhost /")
-        })?;
+        };
+        let text = url.map(ExposeSecret::expose_secret).ok_or_else(unusable)?;
+        let mut uri = AMQPUri::from_str(text).map_err(|_| unusable())?;
+        let url = Url::parse(text).map_err(|_| unusable())?;
+        if let Some(Host::Ipv6(ip)) = url.host() {
+            // lapin takes it for no host at all, and would go to localhost.
+            uri.authority.host = ip.to_string();
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self(uri))
+        Ok(Self { uri, tls: tls(&url)? })
     }
 
     pub(super) fn uri(&self) -> AMQPUri {
-        self.0.clone()
+        self.uri.clone()
+    }
+
+    pub(super) fn tls(&self) -> OwnedTLSConfig {
+        self.tls.clone()
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.uri.scheme, AMQPScheme::AMQPS)
+    }
+
+    /// Whether the broker is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let host = self.uri.authority.host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     /// `host:port`, for logs.
     #[must_use]
     pub fn host(&self) -> String {
-        let scheme = match self.0.scheme {
+        let scheme = match self.uri.scheme {
             AMQPScheme::AMQP => "amqp",
             AMQPScheme::AMQPS => "amqps",
         };
-        format!("{scheme}://{}:{}", self.0.authority.host, self.0.authority.port)
+        format!("{scheme}://{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 }
 
 impl std::fmt::Debug for BrokerAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("BrokerAddress(..)")
+    }
+}
+
+fn tls(url: &Url) -> Result<OwnedTLSConfig, ConfigError> {
+    let file = |name: &'static str| {
+        let Some((_, path)) = url.query_pairs().find(|(key, _)| key == name) else { return Ok(None) };
+        // The path is no secret, and says which of three files it is.
+        std::fs::read_to_string(&*path).map(Some).map_err(|error| {
+            ConfigError::new("AMQP_URL", format!("{name}= names a readable file in PEM; {path}: {error}"))
+        })
+    };
+    let identity = match (file(CERTIFICATE)?, file(KEY)?) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => {
+            Some(OwnedIdentity::PKCS8 { pem: certificate.into_bytes(), key: key.into_bytes() })
+        }
+        _ => return Err(ConfigError::new("AMQP_URL", "certfile= and keyfile= only together")),
+    };
+    Ok(OwnedTLSConfig { identity, cert_chain: file(AUTHORITY)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> Result<BrokerAddress, ConfigError> {
+        BrokerAddress::parse(Some(&SecretString::from(url)))
+    }
+
+    #[test]
+    fn host_of_the_url_is_where_we_go() {
+        for (url, host) in [
+            ("amqp://u:p@[::1]:5672/%2f", "::1"),
+            ("amqp://u:p@[2001:db8::7]/v", "2001:db8::7"),
+            ("amqps://u:p@127.0.0.1/v", "127.0.0.1"),
+            ("amqp://u:p@mq.example.org:1/v", "mq.example.org"),
+        ] {
+            assert_eq!(parsed(url).unwrap().uri().authority.host, host);
+        }
+        assert!(parsed("amqp://u:p@[::1]/%2f").unwrap().is_local());
+        assert!(!parsed("amqp://u:p@[2001:db8::7]/%2f").unwrap().is_local());
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named_and_secrets_are_not() {
+        let error = parsed("amqps://u:hidden@h/v?cacertfile=/nowhere/ca.pem").unwrap_err().to_string();
+        assert!(error.contains("/nowhere/ca.pem") && !error.contains("hidden"), "{error}");
+        let error = parsed("amqps://u:p@h/v?certfile=/dev/null").unwrap_err().to_string();
+        assert!(error.contains("only together"), "{error}");
     }
 }

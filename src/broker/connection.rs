@@ -1,22 +1,26 @@
 use std::time::Duration;
 
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::runtime::default_runtime;
+use lapin::{Channel, Connect, Connection, ConnectionProperties};
 
 use super::{BrokerAddress, BrokerError};
 
 /// lapin has no time-out of its own for connecting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For any answer of the broker outside of publishing.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects under a name that `rabbitmqctl list_connections` shows.
 pub(super) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Connection, BrokerError> {
+    const WHAT: &str = "connect to RabbitMQ";
     let properties =
         ConnectionProperties::default().with_connection_name(format!("snapshot-lifecycle {purpose}").into());
-    tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(address.uri(), properties))
+    let runtime = default_runtime().map_err(BrokerError::during(WHAT))?;
+    let connecting = address.uri().connect_with_config(properties, address.tls(), runtime);
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
         .await
-        .map_err(|_| BrokerError::TimedOut("connect to RabbitMQ"))?
-        .map_err(BrokerError::during("connect to RabbitMQ"))
+        .map_err(|_| BrokerError::TimedOut(WHAT))?
+        .map_err(BrokerError::during(WHAT))
 }
 
 /// Opens a channel.

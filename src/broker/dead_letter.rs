@@ -43,34 +43,38 @@ impl DeadLetter {
     pub(super) fn read(delivery: &lapin::message::Delivery) -> Self {
         let properties = &delivery.properties;
         let came = properties.headers().as_ref();
-        let over_limit = headers::over_limit(came);
-        let limit = over_limit.as_ref();
+        let death = headers::death(came);
+        // What an earlier attempt left in the headers is not why it is here. A letter of ours has no such header of the broker's.
+        let limit = death.as_ref().filter(|death| death.reason == Reason::DeliveryLimit.as_str());
+        let brokers = limit.or_else(|| death.as_ref().filter(|_| headers::text(came, headers::REASON).is_none()));
         let body: BodyFields = serde_json::from_slice(&delivery.data).unwrap_or_default();
         Self {
             message_id: properties.message_id().as_ref().map(ToString::to_string).or_else(|| text(body.message_id)),
-            reason: match limit {
-                // What an earlier attempt left in the headers is not why it is here.
-                Some(_) => Some(Reason::DeliveryLimit.to_string()),
+            reason: match brokers {
+                Some(death) => Some(death.reason.clone()),
                 None => headers::text(came, headers::REASON),
             },
-            error: match limit {
-                Some(_) => Some("delivered too often without an acknowledgement; does it crash the worker?".to_owned()),
-                None => headers::text(came, headers::ERROR),
+            error: match (limit, brokers) {
+                (Some(_), _) => {
+                    Some("delivered too often without an acknowledgement; does it crash the worker?".to_owned())
+                }
+                (None, Some(death)) => Some(format!("RabbitMQ itself dead-lettered it ({})", death.reason)),
+                (None, None) => headers::text(came, headers::ERROR),
             },
             event_id: text(body.event_id),
             team_id: text(body.team_id),
             status: text(body.status),
-            dead_lettered_at: match limit {
-                Some(limit) => limit.at.and_then(rfc3339),
+            dead_lettered_at: match brokers {
+                Some(death) => death.at.and_then(rfc3339),
                 None => headers::text(came, headers::DEAD_LETTERED_AT),
             },
             replay_count: headers::count(came, headers::REPLAY_COUNT).unwrap_or_default(),
             attempt: headers::count(came, headers::ATTEMPT).unwrap_or(1),
             exchange: headers::text(came, headers::EXCHANGE)
-                .or_else(|| limit?.exchange.clone())
+                .or_else(|| brokers?.exchange.clone())
                 .unwrap_or_else(|| delivery.exchange.to_string()),
             routing_key: headers::text(came, headers::ROUTING_KEY)
-                .or_else(|| limit?.routing_key.clone())
+                .or_else(|| brokers?.routing_key.clone())
                 .unwrap_or_else(|| delivery.routing_key.to_string()),
             size: delivery.data.len(),
             body: String::from_utf8_lossy(&delivery.data).into_owned(),

@@ -1,7 +1,8 @@
 //! The dead-letter queue in the hands of an operator's command.
 //!
 //! Letters are taken in order and held unacknowledged; those that are not removed go back to their places when the command
-//! ends, however it ends. One command at a time: it holds an exclusive queue as a lock, so a look never hides letters
+//! ends; one that is killed, or loses its connection, leaves that to the broker, which keeps every letter but not their order. One
+//! command at a time: it holds an exclusive queue as a lock, so a look never hides letters
 //! from a replay, nor a replay from a look. Giving back counts as a delivery up to RabbitMQ 4.2; the queue's delivery
 //! limit is out of reach for that reason, and the count is dropped from what is replayed.
 
@@ -22,9 +23,13 @@ use super::connection::{answer, close, connect, open_channel};
 use super::queues::depth;
 use super::{BrokerAddress, BrokerError, DeadLetter, Topology};
 
-/// Letters in our memory at once. A consumer that has received so many is replaced by a new one, with a prefetch of its own,
-/// while what was received stays unacknowledged.
+/// Letters in our memory at once, at most. A consumer that has received so many is replaced by a new one, with a prefetch of its
+/// own, while what was received stays unacknowledged.
 const WINDOW: u16 = 500;
+/// At first, when nobody knows how large they are.
+const FIRST_WINDOW: u16 = 4;
+/// Bodies in our memory at once, as far as those before tell.
+const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 /// Entries up to which an Erlang map is sorted.
 const SORTED: usize = 32;
 /// Commands under way at once. With 32 the broker's channel begins to put several into one.
@@ -43,6 +48,8 @@ pub struct DeadLetterQueue {
     topology: Topology,
     /// Received and not yet handed out.
     window: VecDeque<Delivery>,
+    /// How many to take next.
+    next_window: u16,
     /// Delivery tags that are neither removed nor given back.
     outstanding: BTreeSet<u64>,
     /// The last delivery tag of each consumer so far.
@@ -72,6 +79,7 @@ impl DeadLetterQueue {
                 channel,
                 topology: topology.clone(),
                 window: VecDeque::new(),
+                next_window: FIRST_WINDOW,
                 outstanding: BTreeSet::new(),
                 ends: Vec::new(),
                 counted: there,
@@ -102,21 +110,29 @@ impl DeadLetterQueue {
     /// The next letter; `None` after the last of those that were there, even if more have arrived.
     pub async fn next(&mut self) -> Result<Option<HeldLetter>, BrokerError> {
         if self.window.is_empty() && self.received < self.there {
-            self.receive(self.there).await?;
+            self.receive(self.there, true).await?;
         }
         Ok(self.window.pop_front().map(|delivery| HeldLetter { letter: DeadLetter::read(&delivery), delivery }))
     }
 
     /// Takes the next letters, never more than are left of those that were there. The consumer ends before any of them is
     /// acknowledged: that would make room for letters that arrived later.
-    async fn receive(&mut self, end: u32) -> Result<(), BrokerError> {
-        let size = u16::try_from(end - self.received).unwrap_or(WINDOW).min(WINDOW);
+    ///
+    /// Not to be dropped half-way: what has arrived would not be known, and the order lost when it is given back.
+    async fn receive(&mut self, end: u32, keep: bool) -> Result<(), BrokerError> {
+        let size = u16::try_from(end - self.received).unwrap_or(WINDOW).min(self.next_window);
         let mut consumer = open_window(&self.channel, &self.topology.dead_letter_queue(), size).await?;
-        while self.window.len() < usize::from(size) {
+        let (mut last, mut count, mut bytes) = (None, 0, 0);
+        while count < size {
             match timeout(PATIENCE, consumer.next()).await {
                 Ok(Some(Ok(delivery))) => {
                     self.outstanding.insert(delivery.delivery_tag);
-                    self.window.push_back(delivery);
+                    last = Some(delivery.delivery_tag);
+                    count += 1;
+                    bytes += delivery.data.len();
+                    if keep {
+                        self.window.push_back(delivery);
+                    }
                 }
                 Ok(Some(Err(error))) => return Err(BrokerError::during("read the dead-letter queue")(error)),
                 Ok(None) => {
@@ -130,11 +146,13 @@ impl DeadLetterQueue {
         }
         let cancelled = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         answer("read the dead-letter queue", cancelled).await?;
-        self.received += u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        self.ends.extend(self.window.back().map(|delivery| delivery.delivery_tag));
-        if self.window.is_empty() {
+        self.received += u32::from(count);
+        self.ends.extend(last);
+        if count == 0 {
             (self.counted, self.there) = (self.received, self.received);
         }
+        let affordable = WINDOW_BYTES * usize::from(count) / bytes.max(1);
+        self.next_window = u16::try_from(affordable).unwrap_or(WINDOW).clamp(1, WINDOW);
         Ok(())
     }
 
@@ -142,6 +160,15 @@ impl DeadLetterQueue {
     pub async fn arrived(&self) -> Result<u32, BrokerError> {
         let ready = depth(&self.channel, &self.topology.dead_letter_queue()).await?;
         Ok((ready + self.received).saturating_sub(self.counted))
+    }
+
+    /// Messages that failed and wait for another try.
+    pub async fn retries_waiting(&self) -> Result<u32, BrokerError> {
+        let mut waiting = 0;
+        for queue in self.topology.wait_queues() {
+            waiting += depth(&self.channel, &queue).await?;
+        }
+        Ok(waiting)
     }
 
     /// Messages ready in the work queue.
@@ -172,8 +199,7 @@ impl DeadLetterQueue {
     pub async fn give_back(&mut self, first: u32) -> Result<(), BrokerError> {
         self.window.clear();
         while self.received < self.counted {
-            self.receive(self.counted).await?;
-            self.window.clear();
+            self.receive(self.counted, false).await?;
         }
         let queue = self.topology.dead_letter_queue();
         let mut ready = depth(&self.channel, &queue).await?;
@@ -240,8 +266,8 @@ async fn lock(connection: &Connection, name: &str) -> Result<(), BrokerError> {
             answer("lock the dead-letter queue", channel.queue_declare(name.into(), options, FieldTable::default()))
                 .await;
         let Err(error) = declared else { return Ok(()) };
-        let BrokerError::Failed { source, .. } = &error else { return Err(error) };
-        match BrokerError::soft_error(source) {
+        let BrokerError::Failed { cause, .. } = &error else { return Err(error) };
+        match BrokerError::soft_error(cause) {
             Some(AMQPSoftError::RESOURCELOCKED) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
             Some(AMQPSoftError::RESOURCELOCKED) => {
                 return Err(BrokerError::Topology(

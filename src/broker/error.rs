@@ -5,17 +5,19 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// An operation failed.
-    #[error("could not {operation}")]
+    #[error("could not {operation}: {}", Self::words(cause))]
     Failed {
         /// What was attempted, to complete the sentence "could not …".
         operation: &'static str,
-        #[source]
-        /// What lapin or the broker said.
-        source: lapin::Error,
+        /// What lapin or the broker said. Not a source: it says its own causes, so a chain would say them twice.
+        cause: lapin::Error,
     },
     /// The broker did not answer in time.
     #[error("could not {0}: no answer in time")]
     TimedOut(&'static str),
+    /// Nothing that speaks AMQP is there.
+    #[error("could not reach RabbitMQ: {0}")]
+    Unreachable(String),
     /// Exchanges or queues are not there, or not as they should be.
     #[error("{0}")]
     Topology(String),
@@ -23,7 +25,7 @@ pub enum BrokerError {
 
 impl BrokerError {
     pub(super) fn during(operation: &'static str) -> impl FnOnce(lapin::Error) -> Self {
-        move |source| Self::Failed { operation, source }
+        move |cause| Self::Failed { operation, cause }
     }
 
     /// Whether waiting may mend it. A refused login, a missing permission, a wrong topology will not mend themselves, so at the
@@ -32,8 +34,8 @@ impl BrokerError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Topology(_) => false,
-            Self::TimedOut(_) => true,
-            Self::Failed { source, .. } => match source.kind() {
+            Self::TimedOut(_) | Self::Unreachable(_) => true,
+            Self::Failed { cause, .. } => match cause.kind() {
                 ErrorKind::ProtocolError(error) => !matches!(
                     error.kind(),
                     AMQPErrorKind::Soft(
@@ -56,12 +58,45 @@ impl BrokerError {
         }
     }
 
+    /// Whether the broker closed channel or connection over what was sent, and would do so again.
+    pub(super) fn is_rejection(error: &lapin::Error) -> bool {
+        matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(
+            error.kind(),
+            AMQPErrorKind::Soft(
+                AMQPSoftError::ACCESSREFUSED
+                    | AMQPSoftError::PRECONDITIONFAILED
+                    | AMQPSoftError::NOTFOUND
+                    | AMQPSoftError::CONTENTTOOLARGE
+            ) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::FRAMEERROR | AMQPHardError::SYNTAXERROR)
+        ))
+    }
+
+    /// The broker's own words in one line, where it said something.
+    pub(super) fn words(error: &lapin::Error) -> String {
+        match error.kind() {
+            ErrorKind::ProtocolError(error) if !error.get_message().as_str().is_empty() => {
+                error.get_message().to_string()
+            }
+            _ => error.to_string(),
+        }
+    }
+
+    /// Whether the broker closed the connection because the virtual host is not there or not the user's, and not for the login.
+    #[must_use]
+    pub fn is_about_vhost(&self) -> bool {
+        matches!(self, Self::Failed { cause, .. } if matches!(cause.kind(),
+            ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED))))
+    }
+
+    /// Whether the broker refused the login.
+    #[must_use]
+    pub fn is_login_refused(&self) -> bool {
+        matches!(self, Self::Failed { cause, .. } if Self::soft_error(cause) == Some(AMQPSoftError::ACCESSREFUSED))
+    }
+
     /// The error and its causes in one line. The broker's text names exchanges, queues and users, never a password.
     #[must_use]
     pub fn one_line(&self) -> String {
-        match self {
-            Self::Failed { source, .. } => format!("{self}: {source}").replace(['\r', '\n'], " "),
-            Self::TimedOut(_) | Self::Topology(_) => self.to_string(),
-        }
+        self.to_string().replace(['\r', '\n'], " ")
     }
 }

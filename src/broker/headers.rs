@@ -70,25 +70,62 @@ pub(super) fn set_count(headers: &mut FieldTable, name: &'static str, value: u32
     headers.insert(ShortString::from(name), AMQPValue::LongLongInt(value.into()));
 }
 
-/// Where a message that the broker itself dead-lettered for its delivery limit came from, from `x-death`'s newest entry.
-pub(super) struct OverLimit {
+/// Headers and the other properties must fit into one frame, of 128 KiB unless the broker is set otherwise (AMQP 0-9-1, 4.2.6). This
+/// much leaves room for the others and for ours.
+const MOST_BYTES: usize = 120 * 1024;
+
+/// Drops the largest headers of the application until the rest fits, and says which. The message itself came with all of
+/// them; with ours added the broker would close the connection over it, for ever.
+pub(super) fn fit(headers: &mut FieldTable) -> Option<String> {
+    let mut dropped = Vec::new();
+    loop {
+        let sizes: Vec<_> = headers.inner().iter().map(|(name, value)| (size(value), name.clone())).collect();
+        let all: usize = sizes.iter().map(|(size, name)| size + name.as_str().len() + 2).sum();
+        let largest = sizes.into_iter().filter(|(_, name)| !name.as_str().starts_with("lifecycle-")).max();
+        let Some((bytes, name)) = largest.filter(|_| all > MOST_BYTES) else { break };
+        let mut kept = FieldTable::default();
+        for (other, value) in headers.inner().iter().filter(|(other, _)| **other != name) {
+            kept.insert(other.clone(), value.clone());
+        }
+        *headers = kept;
+        dropped.push(format!("{name} ({bytes} bytes)"));
+    }
+    (!dropped.is_empty()).then(|| format!("headers left out, too large to be sent on: {}", dropped.join(", ")))
+}
+
+/// Bytes on the wire, about.
+fn size(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::LongString(text) => text.as_bytes().len() + 4,
+        AMQPValue::ShortString(text) => text.as_str().len() + 1,
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(|value| size(value) + 1).sum::<usize>() + 4,
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| name.as_str().len() + size(value) + 2).sum::<usize>() + 4
+        }
+        _ => 8,
+    }
+}
+
+/// Why and from where the broker itself dead-lettered a message, from `x-death`'s newest entry.
+pub(super) struct Death {
+    /// `delivery_limit`, `expired`, `maxlen`, `rejected`.
+    pub(super) reason: String,
     pub(super) exchange: Option<String>,
     pub(super) routing_key: Option<String>,
     /// Seconds since 1970.
     pub(super) at: Option<u64>,
 }
 
-/// What the broker says of a message that it delivered too often; `None` for every other.
-pub(super) fn over_limit(headers: Option<&FieldTable>) -> Option<OverLimit> {
+/// What the broker says of a message that it dead-lettered itself; `None` for every other.
+pub(super) fn death(headers: Option<&FieldTable>) -> Option<Death> {
     let AMQPValue::FieldArray(deaths) = headers?.inner().get("x-death")? else {
         return None;
     };
     let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
         return None;
     };
-    if text(Some(death), "reason")? != "delivery_limit" {
-        return None;
-    }
+    let reason = text(Some(death), "reason")?;
     let routing_key = match death.inner().get("routing-keys") {
         Some(AMQPValue::FieldArray(keys)) => match keys.as_slice().first() {
             Some(AMQPValue::LongString(key)) => Some(String::from_utf8_lossy(key.as_bytes()).into_owned()),
@@ -100,7 +137,7 @@ pub(super) fn over_limit(headers: Option<&FieldTable>) -> Option<OverLimit> {
         Some(AMQPValue::Timestamp(seconds)) => Some(*seconds),
         _ => None,
     };
-    Some(OverLimit { exchange: text(Some(death), "exchange"), routing_key, at })
+    Some(Death { reason, exchange: text(Some(death), "exchange"), routing_key, at })
 }
 
 #[cfg(test)]
@@ -137,6 +174,24 @@ mod tests {
             headers.insert(ATTEMPT.into(), value);
             assert_eq!(count(Some(&headers), ATTEMPT), None);
         }
+    }
+
+    #[test]
+    fn only_the_largest_headers_are_dropped_and_only_when_they_do_not_fit() {
+        let mut headers = FieldTable::default();
+        for (name, bytes) in [("small", 10), ("large", 60_000), ("larger", 61_000)] {
+            headers.insert(name.into(), AMQPValue::LongString("x".repeat(bytes).into()));
+        }
+        set_text(&mut headers, ERROR, "why");
+        assert_eq!(fit(&mut headers), None, "121,000 bytes fit");
+        headers.insert(
+            "nested".into(),
+            AMQPValue::FieldArray(vec![AMQPValue::LongString("x".repeat(50_000).into())].into()),
+        );
+        let said = fit(&mut headers).unwrap();
+        assert!(said.contains("larger (61004 bytes)") && !said.contains("small"), "{said}");
+        let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
+        assert_eq!(names, ["large", ERROR, "nested", "small"]);
     }
 
     #[test]

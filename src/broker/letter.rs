@@ -20,7 +20,7 @@ pub(super) const LONGEST_NAME: usize = 255;
 pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, now: OffsetDateTime) -> Outgoing {
     let (mut headers, routing_key) = headers_with_origin(topology, delivery);
     headers::set_text(&mut headers, headers::REASON, reject.reason.as_str());
-    headers::set_text(&mut headers, headers::ERROR, shortened(&reject.error));
+    set_error(&mut headers, &reject.error);
     headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt(topology));
     headers::set_text(&mut headers, headers::DEAD_LETTERED_AT, &to_the_millisecond(now));
     Outgoing {
@@ -36,13 +36,19 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
 pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, error: &str) -> Outgoing {
     let (mut headers, _) = headers_with_origin(topology, delivery);
     headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt(topology));
-    headers::set_text(&mut headers, headers::ERROR, shortened(error));
+    set_error(&mut headers, error);
     Outgoing {
         exchange: topology.retry_exchange(),
         routing_key: DELAYS[delay].0.to_owned(),
         properties: republished(&delivery.properties, headers),
         body: delivery.body().to_vec(),
     }
+}
+
+/// The text for a person, and what had to be left out for the letter to be sent at all.
+pub(super) fn set_error(headers: &mut FieldTable, error: &str) {
+    let left_out = headers::fit(headers).map(|left_out| format!("; {left_out}")).unwrap_or_default();
+    headers::set_text(headers, headers::ERROR, &format!("{}{}", shortened(error), shortened(&left_out)));
 }
 
 /// Headers that say where the message first came from, and its first routing key. One that comes out of a wait queue says

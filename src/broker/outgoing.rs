@@ -1,6 +1,8 @@
 use lapin::BasicProperties;
+use uuid::Uuid;
 
-use crate::message::{InvalidStatusMessage, StatusMessage};
+use crate::clock;
+use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage};
 
 /// A message to publish: where to, and everything it consists of.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,5 +36,27 @@ impl Outgoing {
             properties = properties.with_timestamp(seconds);
         }
         Self { exchange: exchange.to_owned(), routing_key: message.routing_key(), properties, body }
+    }
+
+    /// A status that ends no event, for an event that does not exist: every worker counts it as ignored.
+    #[must_use]
+    pub fn status_probe(exchange: &str) -> Self {
+        let message = StatusMessage::new(Uuid::nil(), EventStatus::Lead, clock::now());
+        // Written by hand, so that it always has a JSON form.
+        let body = format!(
+            r#"{{"event_id":"{}","status":"lead","occurred_at":"1970-01-01T00:00:00Z","probe":"snapshot-lifecycle doctor"}}"#,
+            message.event_id
+        );
+        Self::status_as_written(exchange, &message, body.into_bytes())
+    }
+
+    /// A letter that expires at once: the queue has no exchange of its own for what expires, so it is forgotten.
+    #[must_use]
+    pub fn dead_letter_probe(exchange: &str) -> Self {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_expiration("1".into())
+            .with_app_id("snapshot-lifecycle doctor".into());
+        Self { exchange: exchange.to_owned(), routing_key: String::new(), properties, body: Vec::new() }
     }
 }

@@ -97,6 +97,15 @@ impl PublishStream {
         !self.failed
     }
 
+    /// Waits for an answer, for ever where nothing is in flight; `false` when a message has failed. May be dropped.
+    pub async fn listen(&mut self) -> bool {
+        if self.answered == self.recent.len() && !self.failed {
+            return std::future::pending().await;
+        }
+        self.hear().await;
+        !self.failed
+    }
+
     /// How many are confirmed, as far as is known by now.
     #[must_use]
     pub const fn confirmed(&self) -> u64 {
@@ -115,7 +124,9 @@ impl PublishStream {
             match &told {
                 Ok(()) => published.confirmed += 1,
                 Err(PublishError::Unroutable { .. }) => published.unroutable += 1,
-                Err(PublishError::Refused | PublishError::Invalid(_)) => published.refused += 1,
+                Err(PublishError::Refused | PublishError::Rejected(_) | PublishError::Invalid(_)) => {
+                    published.refused += 1;
+                }
                 Err(PublishError::Unconfirmed(_)) => published.unconfirmed += 1,
             }
             if let Err(error) = told {

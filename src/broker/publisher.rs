@@ -14,9 +14,13 @@ use crate::message::InvalidStatusMessage;
 /// For the confirmation of everything in flight. A blocked connection (memory or disk alarm at the broker) runs into it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Each costs a new channel; with more of them something is wrong with all.
+const MOST_REJECTED: usize = 5;
+
 /// Publishes with confirms and mandatory, on a connection of its own that is made at first use and again after any failure.
 pub struct Publisher {
     address: BrokerAddress,
+    patience: Duration,
     link: Mutex<Option<Link>>,
 }
 
@@ -42,6 +46,10 @@ pub enum PublishError {
     /// The broker took it and said no, for instance because the queue is full.
     #[error("refused by the broker")]
     Refused,
+    /// The broker will not have it, or us, however often it is tried: no such exchange, no permission, headers that do not fit into a
+    /// frame, a login that is refused. With the broker's words.
+    #[error("rejected by the broker: {0}")]
+    Rejected(String),
     /// The broker did not answer: it may be in the queue or not.
     #[error("unconfirmed: {0}")]
     Unconfirmed(String),
@@ -51,23 +59,66 @@ impl Publisher {
     /// Does not connect yet.
     #[must_use]
     pub fn new(address: BrokerAddress) -> Self {
-        Self { address, link: Mutex::new(None) }
+        Self { address, patience: CONFIRM_TIMEOUT, link: Mutex::new(None) }
+    }
+
+    /// Gives up after another time than 15 seconds, connecting included.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Publishes all, then waits for all confirms. One answer a message, in their order.
     ///
-    /// Never waits for a broker that is away: those are unconfirmed, and the caller decides when to try again.
+    /// Never waits for a broker that is away: those are unconfirmed, and the caller decides when to try again. A message that the
+    /// broker rejects ends the channel, and with it what is known of its neighbours; so they are then sent one by one, and some may
+    /// arrive twice.
     pub async fn publish(&self, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
+        let mut answers = self.publish_together(messages).await;
+        if messages.len() < 2 || !answers.iter().any(|answer| matches!(answer, Err(PublishError::Rejected(_)))) {
+            return answers;
+        }
+        let mut rejected = 0;
+        for (message, answer) in messages.iter().zip(&mut answers) {
+            if !matches!(answer, Err(PublishError::Rejected(_) | PublishError::Unconfirmed(_))) {
+                continue;
+            }
+            *answer = if rejected < MOST_REJECTED {
+                self.publish_together(&[*message]).await.remove(0)
+            } else {
+                Err(PublishError::Unconfirmed("not sent again, because too many beside it were rejected".to_owned()))
+            };
+            match answer {
+                Err(PublishError::Rejected(_)) => rejected += 1,
+                Err(PublishError::Unconfirmed(_)) => rejected = MOST_REJECTED, // away
+                _ => {}
+            }
+        }
+        answers
+    }
+
+    async fn publish_together(&self, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
         let mut held = self.link.lock().await;
+        // One deadline for all: on a blocked connection nothing is written, and each message waiting for itself would add up.
+        let deadline = Instant::now() + self.patience;
         let link = match held.take().filter(|link| link.channel.status().connected()) {
             Some(link) => link,
-            None => match Link::open(&self.address).await {
-                Ok(link) => link,
-                Err(error) => return vec![Err(PublishError::Unconfirmed(error.one_line())); messages.len()],
+            None => match timeout_at(deadline, Link::open(&self.address)).await {
+                Ok(Ok(link)) => link,
+                Ok(Err(error)) if error.is_transient() => {
+                    return vec![Err(PublishError::Unconfirmed(error.one_line())); messages.len()];
+                }
+                Ok(Err(error)) => return vec![Err(PublishError::Rejected(error.one_line())); messages.len()],
+                Err(_) => {
+                    let late = PublishError::Unconfirmed("could not connect to RabbitMQ in time".to_owned());
+                    return vec![Err(late); messages.len()];
+                }
             },
         };
-        let answers = publish_all(&link.channel, messages).await;
-        if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_)))) {
+        let answers = publish_all(&link.channel, messages, deadline).await;
+        if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_) | PublishError::Rejected(_))))
+        {
             // Confirms that come late must not be taken for those of the next messages: a new channel begins anew.
             close(&link.connection).await;
         } else {
@@ -93,9 +144,7 @@ impl Link {
     }
 }
 
-async fn publish_all(channel: &Channel, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
-    // One deadline for all: on a blocked connection nothing is written, and each message waiting for itself would add up.
-    let deadline = Instant::now() + CONFIRM_TIMEOUT;
+async fn publish_all(channel: &Channel, messages: &[&Outgoing], deadline: Instant) -> Vec<Result<(), PublishError>> {
     let mut sent = Vec::with_capacity(messages.len());
     for message in messages {
         match send(channel, message, deadline).await {
@@ -156,8 +205,10 @@ async fn confirmations(
     answers
 }
 
+/// What it means for a message in flight that its channel or connection ended so.
 pub(super) fn unconfirmed(error: &lapin::Error) -> PublishError {
-    PublishError::Unconfirmed(error.to_string().replace(['\r', '\n'], " "))
+    let words = BrokerError::words(error).replace(['\r', '\n'], " ");
+    if BrokerError::is_rejection(error) { PublishError::Rejected(words) } else { PublishError::Unconfirmed(words) }
 }
 
 /// An unroutable message is confirmed too, and lapin hands what came back to whichever confirm is completed next. So each

@@ -4,9 +4,9 @@ use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::letter::{LONGEST_NAME, republished, shortened, to_the_millisecond};
+use super::letter::{LONGEST_NAME, republished, set_error, shortened, to_the_millisecond};
 use super::{HeldLetter, Outgoing, Topology, headers};
-use crate::message::Reason;
+use crate::message::{Envelope, EventStatus, Reason};
 
 /// The message that an edited one stands for.
 const REPLACES: &str = "lifecycle-replaces";
@@ -24,11 +24,21 @@ impl HeldLetter {
     /// The message as it first came, to where it first came, replayed once more.
     #[must_use]
     pub fn replay(&self, topology: &Topology) -> Outgoing {
+        let (exchange, routing_key) = self.origin(topology);
         Outgoing {
-            exchange: self.first_exchange(topology),
-            routing_key: self.first_routing_key(),
+            exchange,
+            routing_key,
             properties: republished(&self.delivery.properties, self.headers_of_replay()),
             body: self.delivery.data.clone(),
+        }
+    }
+
+    /// What the properties say beside a body.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope {
+            timestamp: *self.delivery.properties.timestamp(),
+            message_id: None, // the old message's, which the new one replaces
         }
     }
 
@@ -40,7 +50,7 @@ impl HeldLetter {
             headers::set_text(&mut headers, REPLACES, shortened(old));
         }
         Outgoing {
-            exchange: self.first_exchange(topology),
+            exchange: self.origin(topology).0,
             routing_key,
             properties: republished(&self.delivery.properties, headers).with_message_id(message_id.to_string().into()),
             body,
@@ -56,13 +66,14 @@ impl HeldLetter {
         let error = self.letter.error.as_deref().unwrap_or_default();
         let error = format!("replayed {count} times, the last failure was {why}: {error}");
         headers::set_text(&mut headers, headers::REASON, Reason::ReplayedTooOften.as_str());
-        headers::set_text(&mut headers, headers::ERROR, shortened(&error));
+        set_error(&mut headers, &error);
         headers::set_text(&mut headers, headers::DEAD_LETTERED_AT, &to_the_millisecond(now));
-        headers::set_text(&mut headers, headers::EXCHANGE, &self.first_exchange(topology));
-        headers::set_text(&mut headers, headers::ROUTING_KEY, &self.first_routing_key());
+        let (exchange, routing_key) = self.origin(topology);
+        headers::set_text(&mut headers, headers::EXCHANGE, &exchange);
+        headers::set_text(&mut headers, headers::ROUTING_KEY, &routing_key);
         Outgoing {
             exchange: topology.dead_letter_exchange(),
-            routing_key: self.first_routing_key(),
+            routing_key,
             properties: republished(&self.delivery.properties, headers),
             body: self.delivery.data.clone(),
         }
@@ -80,16 +91,17 @@ impl HeldLetter {
         kept
     }
 
-    /// Never into our own machinery: a letter that somebody put there by hand names no origin, and belongs to the exchange
-    /// of the backend.
-    fn first_exchange(&self, topology: &Topology) -> String {
+    /// Never into our own machinery: a letter that somebody put there by hand, or moved by a shovel through the default exchange,
+    /// names no origin, and belongs to the exchange of the backend.
+    fn origin(&self, topology: &Topology) -> (String, String) {
         let first = &self.letter.exchange;
         let ours = [topology.dead_letter_exchange(), topology.retry_exchange(), String::new()];
-        if ours.contains(first) || first.len() > LONGEST_NAME { topology.exchange().to_owned() } else { first.clone() }
-    }
-
-    fn first_routing_key(&self) -> String {
         let key = &self.letter.routing_key;
-        key[..key.floor_char_boundary(LONGEST_NAME)].to_owned()
+        if ours.contains(first) || first.len() > LONGEST_NAME {
+            let status = self.letter.status.as_deref().and_then(|status| status.parse::<EventStatus>().ok());
+            let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+            return (topology.exchange().to_owned(), format!("event.status.{status}"));
+        }
+        (first.clone(), key[..key.floor_char_boundary(LONGEST_NAME)].to_owned())
     }
 }

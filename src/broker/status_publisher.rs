@@ -15,7 +15,7 @@ const GROUP: usize = 1_000;
 ///
 /// Connects at the first message and again after any failure. What the broker did not confirm is published again, with
 /// growing pauses, until the time-out; so a message may arrive twice, which does no harm: the second finds no rows.
-/// Unroutable, refused and invalid messages are answered at once.
+/// Unroutable, refused, rejected and invalid messages are answered at once.
 ///
 /// May be shared between tasks by reference or in an `Arc`; they take turns on one connection.
 ///
@@ -53,7 +53,7 @@ impl StatusPublisher {
 
     /// Publishes one message.
     ///
-    /// Fails with [`PublishError::Unroutable`] and [`PublishError::Refused`] as the broker says,
+    /// Fails with [`PublishError::Unroutable`], [`PublishError::Refused`] and [`PublishError::Rejected`] as the broker says,
     /// [`PublishError::Invalid`] where the message has no JSON form, and [`PublishError::Unconfirmed`] after the time-out.
     pub async fn publish(&self, message: &StatusMessage) -> Result<(), PublishError> {
         self.publish_all(std::slice::from_ref(message)).await.remove(0)

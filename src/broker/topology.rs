@@ -30,6 +30,14 @@ pub struct Topology {
     mode: TopologyMode,
 }
 
+/// A queue as it should be.
+pub(super) struct PlannedQueue {
+    pub(super) name: String,
+    pub(super) arguments: FieldTable,
+    /// Exchange and routing key.
+    pub(super) bindings: Vec<(String, &'static str)>,
+}
+
 impl Topology {
     /// The topology around an exchange and a queue.
     #[must_use]
@@ -72,8 +80,40 @@ impl Topology {
         format!("{}.retry", self.queue)
     }
 
+    pub(super) fn wait_queues(&self) -> impl Iterator<Item = String> {
+        DELAYS.iter().map(|(name, _)| self.wait_queue(name))
+    }
+
     fn wait_queue(&self, delay: &str) -> String {
         format!("{}.wait.{delay}", self.queue)
+    }
+
+    /// Every queue as it should be, in the order in which they are made: whatever dead-letters comes after where it does so to.
+    pub(super) fn queues(&self) -> Vec<PlannedQueue> {
+        let dead_letters = PlannedQueue {
+            name: self.dead_letter_queue(),
+            arguments: quorum([("x-delivery-limit", NO_DELIVERY_LIMIT.into())]),
+            bindings: vec![(self.dead_letter_exchange(), "")],
+        };
+        let work = PlannedQueue {
+            name: self.queue.clone(),
+            arguments: dead_lettering(&self.dead_letter_exchange(), [("x-delivery-limit", DELIVERY_LIMIT.into())]),
+            bindings: vec![(self.exchange.clone(), "event.status.#"), (self.retry_exchange(), BACK_TO_WORK)],
+        };
+        let waits = DELAYS.iter().map(|(name, delay)| PlannedQueue {
+            name: self.wait_queue(name),
+            arguments: dead_lettering(
+                &self.retry_exchange(),
+                [
+                    // For the queue, not for each message: messages expire only at the head of a queue, so mixed delays
+                    // would wait for the longest in front of them.
+                    ("x-message-ttl", i64::try_from(delay.as_millis()).unwrap_or(i64::MAX).into()),
+                    ("x-dead-letter-routing-key", AMQPValue::LongString(BACK_TO_WORK.into())),
+                ],
+            ),
+            bindings: vec![(self.retry_exchange(), name)],
+        });
+        [dead_letters, work].into_iter().chain(waits).collect()
     }
 
     /// Makes or verifies everything, by the mode.
@@ -91,28 +131,11 @@ impl Topology {
         declare_exchange(&channel, &self.dead_letter_exchange(), ExchangeKind::Fanout).await?;
         declare_exchange(&channel, &self.retry_exchange(), ExchangeKind::Direct).await?;
 
-        declare_queue(&channel, &self.dead_letter_queue(), quorum([("x-delivery-limit", NO_DELIVERY_LIMIT.into())]))
-            .await?;
-        bind(&channel, &self.dead_letter_queue(), &self.dead_letter_exchange(), "").await?;
-
-        let work = dead_lettering(&self.dead_letter_exchange(), [("x-delivery-limit", DELIVERY_LIMIT.into())]);
-        declare_queue(&channel, &self.queue, work).await?;
-        bind(&channel, &self.queue, &self.exchange, "event.status.#").await?;
-        bind(&channel, &self.queue, &self.retry_exchange(), BACK_TO_WORK).await?;
-
-        for (name, delay) in DELAYS {
-            let back = dead_lettering(
-                &self.retry_exchange(),
-                [
-                    // For the queue, not for each message: messages expire only at the head of a queue, so mixed delays
-                    // would wait for the longest in front of them.
-                    ("x-message-ttl", i64::try_from(delay.as_millis()).unwrap_or(i64::MAX).into()),
-                    ("x-dead-letter-routing-key", AMQPValue::LongString(BACK_TO_WORK.into())),
-                ],
-            );
-            let queue = self.wait_queue(name);
-            declare_queue(&channel, &queue, back).await?;
-            bind(&channel, &queue, &self.retry_exchange(), name).await?;
+        for queue in self.queues() {
+            declare_queue(&channel, &queue.name, queue.arguments).await?;
+            for (exchange, key) in &queue.bindings {
+                bind(&channel, &queue.name, exchange, key).await?;
+            }
         }
         answer("close a channel", channel.close(200, "done".into())).await
     }
@@ -142,10 +165,9 @@ impl Topology {
                 missing.push(format!("exchange {exchange}"));
             }
         }
-        let waits = DELAYS.iter().map(|(name, _)| self.wait_queue(name));
-        for queue in [self.queue.clone(), self.dead_letter_queue()].into_iter().chain(waits) {
-            if !queue_is_there(connection, &queue).await? {
-                missing.push(format!("queue {queue}"));
+        for PlannedQueue { name, .. } in self.queues() {
+            if !queue_is_there(connection, &name).await? {
+                missing.push(format!("queue {name}"));
             }
         }
         if missing.is_empty() {
@@ -206,7 +228,7 @@ fn dead_lettering<const N: usize>(exchange: &str, more: [(&str, AMQPValue); N]) 
 }
 
 /// Asks on a channel of its own, because the answer "no" closes it.
-async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
+pub(super) async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
     let channel = open_channel(connection).await?;
     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
     let found = answer(
@@ -217,7 +239,7 @@ async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, 
     there(&channel, found).await
 }
 
-async fn queue_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
+pub(super) async fn queue_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
     let channel = open_channel(connection).await?;
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let found = answer("look for a queue", channel.queue_declare(name.into(), options, FieldTable::default())).await;
@@ -230,7 +252,7 @@ async fn there(channel: &Channel, found: Result<(), BrokerError>) -> Result<bool
         return Ok(true);
     };
     match &error {
-        BrokerError::Failed { source, .. } => match BrokerError::soft_error(source) {
+        BrokerError::Failed { cause, .. } => match BrokerError::soft_error(cause) {
             Some(AMQPSoftError::NOTFOUND) => Ok(false),
             // 4.2.6 and 4.3.0 want the permission to configure even for a look: it is there, more we may not know.
             Some(AMQPSoftError::ACCESSREFUSED) => Ok(true),
@@ -241,13 +263,14 @@ async fn there(channel: &Channel, found: Result<(), BrokerError>) -> Result<bool
 }
 
 fn explained(error: BrokerError, what: &str, name: &str) -> BrokerError {
-    let BrokerError::Failed { source, .. } = &error else { return error };
-    match BrokerError::soft_error(source) {
+    let BrokerError::Failed { cause, .. } = &error else { return error };
+    let words = BrokerError::words(cause);
+    match BrokerError::soft_error(cause) {
         Some(AMQPSoftError::PRECONDITIONFAILED) => BrokerError::Topology(format!(
-            "{what} {name} is there with other properties than this program gives it ({source}); delete it once it is empty, or set LIFECYCLE_TOPOLOGY=verify to use it as it is"
+            "{what} {name} is there with other properties than this program gives it ({words}); delete it once it is empty, or set LIFECYCLE_TOPOLOGY=verify to use it as it is"
         )),
         Some(AMQPSoftError::ACCESSREFUSED) => BrokerError::Topology(format!(
-            "the RabbitMQ user may not declare {what} {name} ({source}); grant it the permission to configure, or have the topology made by somebody else and set LIFECYCLE_TOPOLOGY=verify"
+            "the RabbitMQ user may not declare {what} {name} ({words}); grant it the permission to configure, or have the topology made by somebody else and set LIFECYCLE_TOPOLOGY=verify"
         )),
         _ => error,
     }

@@ -1,6 +1,7 @@
 //! The only place that prints: answers to stdout, everything else to stderr.
 #![expect(clippy::print_stderr, reason = "the one place that prints")]
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -76,10 +77,12 @@ impl OutputOptions {
 
     /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
     pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
-        let text = match self.form.unwrap_or_else(Form::of_stdout) {
-            Form::Json => format!("{}\n", serde_json::to_string_pretty(answer)?),
-            Form::Table => table(rows(answer)),
-        };
+        self.print_text(answer, |answer| table(rows(answer)))
+    }
+
+    /// The same where lines of text serve people better than a table.
+    pub(super) fn print_text<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        let text = if self.is_json() { format!("{}\n", serde_json::to_string_pretty(answer)?) } else { text(answer) };
         write_stdout(text.as_bytes())
     }
 }
@@ -116,11 +119,11 @@ fn table(rows: Rows) -> String {
     if !rows.lines.is_empty() {
         let mut table = Table::new();
         table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .load_style(presets::UTF8_FULL_CONDENSED)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(rows.heading);
         for row in rows.lines {
-            table.add_row(row);
+            table.add_row(row.iter().map(|text| harmless(text)));
         }
         // A terminal that does not know its width says 0, and a column of single letters helps nobody.
         if table.width().is_some_and(|width| width < NARROWEST) {
@@ -133,6 +136,15 @@ fn table(rows: Rows) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A terminal obeys control characters, and what publishers send may hold any.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes bytes to stdout. A reader that has gone away is no error.
@@ -151,12 +163,12 @@ pub(super) fn write_while_read(bytes: &[u8]) -> anyhow::Result<bool> {
 
 /// Says why the command failed.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", harmless(&format!("{error:#}")));
 }
 
 /// Says something beside the answer.
 pub(super) fn note(text: &str) {
-    eprintln!("note: {text}");
+    eprintln!("note: {}", harmless(text));
 }
 
 /// Prints what clap has to say: help to stdout, errors to stderr.

@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use uuid::Uuid;
 
-use super::{World, eventually};
+use super::{Snapshot, World, eventually};
 
 /// A message read back from a queue.
 #[derive(Debug, Clone)]
@@ -80,6 +80,18 @@ impl World {
         connection.close(200, "done".into()).await.ok();
     }
 
+    /// So many events with a snapshot each, and the messages that end them.
+    pub async fn ending_events(&self, count: usize) -> Vec<Vec<u8>> {
+        let team = self.team().await;
+        let mut bodies = Vec::new();
+        for _ in 0..count {
+            let event = self.event().await;
+            self.insert(&Snapshot::of(team).event(event)).await;
+            bodies.push(body(event, "confirmed", time::OffsetDateTime::now_utc()));
+        }
+        bodies
+    }
+
     /// A confirmed message for an event, at a time.
     pub async fn confirm_event(&self, event: Uuid, at: time::OffsetDateTime) {
         self.publish_raw(&[body(event, "confirmed", at)]).await;
@@ -100,6 +112,12 @@ impl World {
 
     pub async fn dead_letters(&self) -> u32 {
         self.depth(&format!("{}.dead-letter", self.queue)).await
+    }
+
+    /// Takes all dead letters out; one that is there twice counts once.
+    pub async fn take_letters_once(&self) -> std::collections::BTreeSet<Vec<u8>> {
+        let count = self.dead_letters().await;
+        self.take_dead_letters(count).await.into_iter().map(|letter| letter.body).collect()
     }
 
     /// Waits for so many dead letters and takes them out, the oldest first.

@@ -1,14 +1,16 @@
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::Hands;
 use super::filter::Filter;
-use crate::cli::output::{OutputOptions, Rows, progress, write_while_read};
+use super::survey::Selection;
+use crate::cli::output::{OutputOptions, Rows, note, progress, write_while_read};
 use crate::config::BrokerOptions;
 
 /// Saves dead letters whole, one JSON object a line; nothing is changed
@@ -16,7 +18,7 @@ use crate::config::BrokerOptions;
 /// Each line has what `list` shows, all properties and headers, and `body_base64` where the body is not UTF-8.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// The file to make, which must not be there yet; - is stdout
+    /// The file to make, which must not be there yet; it has .partial appended until it is whole. - is stdout
     #[arg(long, value_name = "FILE", default_value = "-")]
     to: PathBuf,
     #[command(flatten)]
@@ -31,40 +33,57 @@ pub(super) struct Export {
 struct Answer {
     exported: u32,
     to: PathBuf,
+    /// Stands for exactly these letters, for `purge --exactly`.
+    selection: String,
 }
 
+/// A file gets its name when it is whole: what was cut short must not be taken for everything and purged.
 enum Target {
     Stdout,
-    File(BufWriter<File>),
+    File { file: BufWriter<File>, partial: PathBuf },
 }
 
 impl Export {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut queue = super::open(&self.broker).await?;
         let mut target = Target::open(&self.to)?;
         let mut walk = self.filter.walk();
-        let bar = progress(Some(queue.there().into()), "letters");
-        while !walk.is_over() {
-            let Some(held) = queue.next().await? else { break };
-            bar.inc(1);
-            if walk.takes(&held.letter) {
-                let mut line = serde_json::to_vec(&held.exported())?;
-                line.push(b'\n');
-                if !target.write(&line).with_context(|| format!("could not write to {}", self.to.display()))? {
-                    break;
+        let look = async |hands: &mut Hands| {
+            let bar = progress(Some(hands.queue.there().into()), "letters");
+            let mut selection = Selection::of(hands.queue.there());
+            while !walk.is_over() {
+                let Some(held) = hands.next().await? else { break };
+                bar.inc(1);
+                if walk.takes(&held.letter) {
+                    selection.add(&held.letter);
+                    let mut line = serde_json::to_vec(&held.exported())?;
+                    line.push(b'\n');
+                    if !target.write(&line).with_context(|| format!("could not write to {}", self.to.display()))? {
+                        break;
+                    }
                 }
             }
-        }
-        bar.finish_and_clear();
-        queue.close().await;
-        let Target::File(file) = target else { return Ok(ExitCode::SUCCESS) };
+            bar.finish_and_clear();
+            Ok(selection.to_string())
+        };
+        let selection = super::with_queue(&self.broker, look).await?;
+        let Target::File { file, partial } = target else {
+            note(&format!(
+                "`dlq purge` with the same filters and --exactly {selection} --yes removes these and no others"
+            ));
+            return Ok(ExitCode::SUCCESS);
+        };
         // On the disk before anybody purges what was saved.
-        let file = file.into_inner().with_context(|| format!("could not write to {}", self.to.display()))?;
-        file.sync_all().with_context(|| format!("could not write to {}", self.to.display()))?;
-        self.output.print(&Answer { exported: walk.matched, to: self.to }, |answer| {
+        let file = file.into_inner().with_context(|| format!("could not write to {}", partial.display()))?;
+        file.sync_all().with_context(|| format!("could not write to {}", partial.display()))?;
+        refuse_existing(&self.to)?;
+        std::fs::rename(&partial, &self.to).with_context(|| format!("could not make {}", self.to.display()))?;
+        self.output.print(&Answer { exported: walk.matched, to: self.to, selection }, |answer| {
             Rows::new(["letters", "file"])
                 .row([answer.exported.to_string(), answer.to.display().to_string()])
-                .remark(format!("{} letters saved; they are still in the queue", answer.exported))
+                .remark(format!(
+                    "{} letters saved; they are still in the queue. `dlq purge` with the same filters and --exactly {} --yes removes these and no others",
+                    answer.exported, answer.selection
+                ))
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -75,20 +94,26 @@ impl Target {
         if to == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        match OpenOptions::new().write(true).create_new(true).open(to) {
-            Ok(file) => Ok(Self::File(BufWriter::new(file))),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                anyhow::bail!("{} is there already; choose another name", to.display())
-            }
-            Err(error) => Err(error).with_context(|| format!("could not make {}", to.display())),
-        }
+        refuse_existing(to)?;
+        let mut partial = to.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).with_context(|| format!("could not make {}", partial.display()))?;
+        Ok(Self::File { file: BufWriter::new(file), partial })
     }
 
     /// `false` when nobody reads any longer.
     fn write(&mut self, line: &[u8]) -> anyhow::Result<bool> {
         match self {
             Self::Stdout => write_while_read(line),
-            Self::File(file) => Ok(file.write_all(line).map(|()| true)?),
+            Self::File { file, .. } => Ok(file.write_all(line).map(|()| true)?),
         }
     }
+}
+
+fn refuse_existing(to: &Path) -> anyhow::Result<()> {
+    if to.try_exists().with_context(|| format!("could not look for {}", to.display()))? {
+        bail!("{} is there already; choose another name", to.display());
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::message::Reason;
 pub(super) struct Filter {
     /// Dead-lettered for this reason
     #[arg(long, value_name = "REASON", value_parser = reason)]
-    reason: Option<Reason>,
+    reason: Option<&'static str>,
     /// Of this event
     #[arg(long, value_name = "ID")]
     event_id: Option<Uuid>,
@@ -57,7 +57,7 @@ impl Filter {
         let is = |wanted: Option<Uuid>, text: &Option<String>| {
             wanted.is_none_or(|wanted| text.as_deref().and_then(|text| Uuid::parse_str(text).ok()) == Some(wanted))
         };
-        self.reason.is_none_or(|reason| letter.reason.as_deref() == Some(reason.as_str()))
+        self.reason.is_none_or(|reason| letter.reason.as_deref() == Some(reason))
             && is(self.event_id, &letter.event_id)
             && is(self.team_id, &letter.team_id)
             && self
@@ -92,9 +92,10 @@ impl Walk<'_> {
     }
 }
 
-fn reason(text: &str) -> Result<Reason, String> {
-    Reason::ALL
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
-        .ok_or_else(|| format!("one of {}", Reason::ALL.map(Reason::as_str).join(", ")))
+/// Of letters that RabbitMQ itself dead-lettered, beside `delivery_limit`: a publisher's own expiration, a policy's limit.
+const OF_THE_BROKER: [&str; 3] = ["expired", "maxlen", "rejected"];
+
+fn reason(text: &str) -> Result<&'static str, String> {
+    let all: Vec<_> = Reason::ALL.into_iter().map(Reason::as_str).chain(OF_THE_BROKER).collect();
+    all.iter().copied().find(|reason| *reason == text).ok_or_else(|| format!("one of {}", all.join(", ")))
 }

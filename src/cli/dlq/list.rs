@@ -2,7 +2,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::Hands;
 use super::filter::Filter;
+use crate::broker::DeadLetter;
 use crate::cli::output::{JsonArray, OutputOptions, Rows, note};
 use crate::config::BrokerOptions;
 
@@ -22,39 +24,25 @@ const LIMIT: u32 = 1000;
 
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut queue = super::open(&self.broker).await?;
-        let there = queue.there();
-        let mut walk = self.filter.walk().limited_to(LIMIT);
         let mut rows =
             Rows::new(["#", "dead-lettered at", "reason", "error", "message", "event", "status", "replays", "bytes"]);
         let mut array = JsonArray::new();
-        while !walk.is_over() {
-            let Some(held) = queue.next().await? else { break };
-            let letter = held.letter;
-            if !walk.takes(&letter) {
-                continue;
-            }
-            if self.output.is_json() {
-                if !array.push(&letter)? {
-                    queue.close().await;
-                    return Ok(ExitCode::SUCCESS);
+        let mut walk = self.filter.walk().limited_to(LIMIT);
+        let look = async |hands: &mut Hands| {
+            while !walk.is_over() {
+                let Some(held) = hands.next().await? else { break };
+                if !walk.takes(&held.letter) {
+                    continue;
                 }
-                continue;
+                if !self.output.is_json() {
+                    rows.push(row(walk.position, held.letter));
+                } else if !array.push(&held.letter)? {
+                    return Ok(None); // nobody reads any longer
+                }
             }
-            let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-            rows.push([
-                walk.position.to_string(),
-                dash(letter.dead_lettered_at),
-                dash(letter.reason),
-                dash(letter.error),
-                dash(letter.message_id),
-                dash(letter.event_id),
-                dash(letter.status),
-                letter.replay_count.to_string(),
-                letter.size.to_string(),
-            ]);
-        }
-        queue.close().await;
+            Ok(Some(hands.queue.there()))
+        };
+        let Some(there) = super::with_queue(&self.broker, look).await? else { return Ok(ExitCode::SUCCESS) };
         if self.filter.limit.is_none() && walk.matched == LIMIT && walk.position < there {
             note(&format!(
                 "the first {LIMIT} of {there} letters in the queue; --limit shows more, `dlq stats` counts all"
@@ -72,4 +60,19 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn row(position: u32, letter: DeadLetter) -> [String; 9] {
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        position.to_string(),
+        dash(letter.dead_lettered_at),
+        dash(letter.reason),
+        dash(letter.error),
+        dash(letter.message_id),
+        dash(letter.event_id),
+        dash(letter.status),
+        letter.replay_count.to_string(),
+        letter.size.to_string(),
+    ]
 }

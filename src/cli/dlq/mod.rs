@@ -5,6 +5,7 @@ mod filter;
 mod list;
 mod purge;
 mod replay;
+mod settle;
 mod show;
 mod stats;
 mod stop_on_failures;
@@ -12,9 +13,11 @@ mod survey;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
-use crate::broker::{BrokerAddress, DeadLetterQueue, Topology};
+use super::interrupt::Interrupt;
+use crate::broker::{BrokerAddress, DeadLetterQueue, HeldLetter, Topology};
 use crate::config::{BrokerOptions, TopologyMode};
 
 /// Looks at, replays, saves and removes dead letters
@@ -50,12 +53,41 @@ impl Options {
     }
 }
 
-fn reach(broker: &BrokerOptions) -> anyhow::Result<(BrokerAddress, Topology)> {
+/// Works on the queue; however that ends, what is left goes back to its place. A second Ctrl-C does not wait for it.
+async fn with_queue<T>(
+    broker: &BrokerOptions,
+    work: impl AsyncFnOnce(&mut Hands) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let address = BrokerAddress::parse(broker.amqp_url.as_ref())?;
-    Ok((address, Topology::new(broker.exchange.clone(), broker.queue.clone(), TopologyMode::Verify)))
+    let topology = Topology::new(broker.exchange.clone(), broker.queue.clone(), TopologyMode::Verify);
+    let interrupt = Interrupt::listen();
+    let queue = tokio::select! {
+        queue = DeadLetterQueue::open(&address, &topology) => queue?,
+        () = interrupt.raised() => bail!("interrupted"),
+    };
+    let mut hands = Hands { queue, interrupt, address, topology };
+    let done = work(&mut hands).await;
+    tokio::select! {
+        () = hands.queue.close() => {}
+        () = hands.interrupt.raised_again() => {}
+    }
+    done
 }
 
-async fn open(broker: &BrokerOptions) -> anyhow::Result<DeadLetterQueue> {
-    let (address, topology) = reach(broker)?;
-    Ok(DeadLetterQueue::open(&address, &topology).await?)
+/// What a command works with.
+struct Hands {
+    queue: DeadLetterQueue,
+    interrupt: Interrupt,
+    address: BrokerAddress,
+    topology: Topology,
+}
+
+impl Hands {
+    /// The next letter for a command that only looks; an interruption ends it.
+    async fn next(&mut self) -> anyhow::Result<Option<HeldLetter>> {
+        if self.interrupt.is_raised() {
+            bail!("interrupted; nothing was changed");
+        }
+        Ok(self.queue.next().await?)
+    }
 }

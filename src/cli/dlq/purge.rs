@@ -1,11 +1,12 @@
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
+use super::Hands;
 use super::filter::Filter;
 use super::survey::{ReasonCount, require, rows, survey};
-use crate::cli::interrupt::interrupted;
 use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
 use crate::config::BrokerOptions;
 
@@ -28,7 +29,7 @@ pub(super) struct Purge {
     output: OutputOptions,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Answer {
     dry_run: bool,
     letters: u32,
@@ -44,53 +45,43 @@ struct Answer {
 
 impl Purge {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut queue = super::open(&self.broker).await?;
-        let letters = queue.there();
-        if !self.confirm.yes {
-            let survey = survey(&mut queue, &self.filter, u32::MAX).await?;
-            queue.close().await;
-            let (matched, selection) = (survey.matched, Some(survey.selection));
-            let answer = Answer {
-                dry_run: true,
-                letters,
-                matched,
-                purged: 0,
-                stopped: None,
-                selection,
-                reasons: survey.reasons,
-            };
-            self.output.print(&answer, |answer| {
-                rows(&answer.reasons).remark(format!(
-                    "would remove {} of {} dead letters; nothing was changed, add --yes to do it, or --exactly {} --yes for these and no others",
-                    answer.matched, answer.letters, answer.selection.as_deref().unwrap_or_default()
-                ))
-            })?;
-            return Ok(ExitCode::SUCCESS);
+        let answer = super::with_queue(&self.broker, async |hands| {
+            if self.confirm.yes { self.purge(hands).await } else { self.preview(hands).await }
+        })
+        .await?;
+        self.output.print(&answer, table)?;
+        match answer.stopped {
+            None => Ok(ExitCode::SUCCESS),
+            Some(why) => bail!("stopped: {why}; what was not removed is still a dead letter"),
         }
+    }
+    async fn preview(&self, hands: &mut Hands) -> anyhow::Result<Answer> {
+        let survey = survey(hands, &self.filter, u32::MAX).await?;
+        Ok(Answer {
+            dry_run: true,
+            letters: survey.letters,
+            matched: survey.matched,
+            selection: Some(survey.selection),
+            reasons: survey.reasons,
+            ..Answer::default()
+        })
+    }
+
+    async fn purge(&self, hands: &mut Hands) -> anyhow::Result<Answer> {
         if let Some(selection) = &self.exactly {
-            require(&mut queue, &self.filter, selection).await?;
+            require(hands, &self.filter, selection).await?;
         }
-        let mut answer = Answer {
-            dry_run: false,
-            letters,
-            matched: 0,
-            purged: 0,
-            stopped: None,
-            selection: None,
-            reasons: Vec::new(),
-        };
+        let mut answer = Answer { letters: hands.queue.there(), ..Answer::default() };
         let mut walk = self.filter.walk();
-        let bar = progress(Some(letters.into()), "letters");
-        let mut interrupted = std::pin::pin!(interrupted());
+        let bar = progress(Some(answer.letters.into()), "letters");
         while !walk.is_over() {
-            let held = tokio::select! {
-                biased;
-                () = &mut interrupted => { answer.stopped = Some("interrupted".to_owned()); break }
-                held = queue.next() => held,
-            };
-            let removed = match held {
+            if hands.interrupt.is_raised() {
+                answer.stopped = Some("interrupted".to_owned());
+                break;
+            }
+            let removed = match hands.queue.next().await {
                 Ok(None) => break,
-                Ok(Some(held)) if walk.takes(&held.letter) => queue.remove(&held).await.map(|()| 1),
+                Ok(Some(held)) if walk.takes(&held.letter) => hands.queue.remove(&held).await.map(|()| 1),
                 Ok(Some(_)) => Ok(0),
                 Err(error) => Err(error),
             };
@@ -105,16 +96,18 @@ impl Purge {
         }
         bar.finish_and_clear();
         answer.matched = walk.matched;
-        queue.close().await;
-        let code = if answer.stopped.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        self.output.print(&answer, |answer| {
-            Rows::new(["removed"]).row([answer.purged.to_string()]).remark(match &answer.stopped {
-                None => format!("removed {} dead letters", answer.purged),
-                Some(why) => {
-                    format!("stopped: {why}; removed {} dead letters, the others are still there", answer.purged)
-                }
-            })
-        })?;
-        Ok(code)
+        Ok(answer)
     }
+}
+
+fn table(answer: &Answer) -> Rows {
+    if let Some(selection) = &answer.selection {
+        return rows(&answer.reasons).remark(format!(
+            "would remove {} of {} dead letters; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
+            answer.matched, answer.letters
+        ));
+    }
+    let others = if answer.stopped.is_some() { ", the others are still there" } else { "" };
+    let rows = Rows::new(["removed"]).row([answer.purged.to_string()]);
+    rows.remark(format!("removed {} dead letters{others}", answer.purged))
 }

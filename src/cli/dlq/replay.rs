@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::Hands;
 use super::filter::{Filter, Walk};
-use super::reach;
+use super::settle::{Step, settle};
 use super::show::the_one;
 use super::stop_on_failures::{StopOnFailures, percent};
 use super::survey::{ReasonCount, require, rows, survey};
-use crate::broker::{DeadLetterQueue, HeldLetter, Outgoing, Publisher, Topology};
-use crate::cli::interrupt::interrupted;
+use crate::broker::Publisher;
 use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
 use crate::clock;
 use crate::config::BrokerOptions;
-use crate::message::{Reason, StatusMessage};
+use crate::message::{Reason, decode};
 
 /// Sends dead letters back to where they first came from
 ///
@@ -54,13 +55,19 @@ pub(super) struct Replay {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Answer {
+pub(super) struct Answer {
     dry_run: bool,
     letters: u32,
     matched: u32,
-    replayed: u32,
-    /// Marked `replayed_too_often`; with a dry run, what would be.
-    replayed_too_often: u32,
+    pub(super) replayed: u32,
+    /// Marked `replayed_too_often`, now or before; with a dry run, what would be.
+    pub(super) replayed_too_often: u32,
+    #[serde(skip)]
+    marked_before: u32,
+    /// Nobody takes them where they came from.
+    pub(super) failed: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,35 +86,31 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// anew.
 const HOLD_AT_MOST: Duration = Duration::from_mins(10);
 
-/// A letter and what is sent for it.
-struct Step {
-    letter: HeldLetter,
-    outgoing: Outgoing,
-    marks: bool,
-}
-
 impl Replay {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let (address, topology) = reach(&self.broker)?;
-        let mut queue = DeadLetterQueue::open(&address, &topology).await?;
-        let publisher = Publisher::new(address);
-        let answer = if self.body.is_some() {
-            self.replay_edited(&mut queue, &publisher, &topology).await
-        } else if self.confirm.yes {
-            self.replay(&mut queue, &publisher, &topology).await
-        } else {
-            self.preview(&mut queue).await
-        };
-        publisher.close().await;
-        queue.close().await;
-        let answer = answer?;
-        let code = if answer.stopped.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let answer = super::with_queue(&self.broker, async |hands| {
+            let publisher = Publisher::new(hands.address.clone());
+            let answer = if self.body.is_some() {
+                self.replay_edited(hands, &publisher).await
+            } else if self.confirm.yes {
+                self.replay(hands, &publisher).await
+            } else {
+                self.preview(hands).await
+            };
+            publisher.close().await;
+            answer
+        })
+        .await?;
         self.output.print(&answer, table)?;
-        Ok(code)
+        match (answer.stopped, answer.first_failure) {
+            (None, None) => Ok(ExitCode::SUCCESS),
+            (Some(why), _) => bail!("stopped: {why}; what was not replayed is still a dead letter"),
+            (None, Some(why)) => bail!("{} could not be replayed and are still dead letters; {why}", answer.failed),
+        }
     }
 
-    async fn preview(&self, queue: &mut DeadLetterQueue) -> anyhow::Result<Answer> {
-        let survey = survey(queue, &self.filter, self.max_replays).await?;
+    async fn preview(&self, hands: &mut Hands) -> anyhow::Result<Answer> {
+        let survey = survey(hands, &self.filter, self.max_replays).await?;
         Ok(Answer {
             dry_run: true,
             letters: survey.letters,
@@ -119,117 +122,123 @@ impl Replay {
         })
     }
 
-    async fn replay(
-        &self,
-        queue: &mut DeadLetterQueue,
-        publisher: &Publisher,
-        topology: &Topology,
-    ) -> anyhow::Result<Answer> {
+    async fn replay(&self, hands: &mut Hands, publisher: &Publisher) -> anyhow::Result<Answer> {
         if let Some(selection) = &self.exactly {
-            require(queue, &self.filter, selection).await?;
+            require(hands, &self.filter, selection).await?;
         }
-        let mut answer = Answer { letters: queue.there(), ..Answer::default() };
-        let mut walk = self.filter.walk();
-        let mut failures = self.stop_on_failures.map(StopOnFailures::new);
+        let mut answer = Answer { letters: hands.queue.there(), ..Answer::default() };
+        let failures = match self.stop_on_failures {
+            Some(percent) => Some(StopOnFailures::new(percent, &hands.queue).await?),
+            None => None,
+        };
         let bar = progress(Some(answer.letters.into()), "letters");
+        // What was replayed is told however it ends.
+        if let Err(error) = self.walk(hands, publisher, failures, &mut answer, &bar).await {
+            answer.stopped = Some(format!("{error:#}"));
+        }
+        bar.finish_and_clear();
+        answer.replayed_too_often += answer.marked_before;
+        Ok(answer)
+    }
+
+    async fn walk(
+        &self,
+        hands: &mut Hands,
+        publisher: &Publisher,
+        mut failures: Option<StopOnFailures>,
+        answer: &mut Answer,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
+        let mut walk = self.filter.walk();
         let began = Instant::now();
         let mut held_since = began;
-        let mut interrupted = std::pin::pin!(interrupted());
         loop {
+            if hands.interrupt.is_raised() {
+                bail!("interrupted");
+            }
             let most = failures.as_ref().map_or(CHUNK, |failures| failures.room().min(CHUNK));
             // With a rate, a tenth of a second's worth, so that it is even.
             let most = self.rate.map_or(most, |rate| most.min(rate.div_ceil(10)));
-            // Interrupted here, what was gathered is still unacknowledged and goes back.
-            let gathered = tokio::select! {
-                biased;
-                () = &mut interrupted => { answer.stopped = Some("interrupted".to_owned()); break }
-                gathered = self.gather(queue, &mut walk, topology, most) => gathered,
-            };
-            let steps = match gathered {
-                Ok(steps) => steps,
-                Err(error) => {
-                    answer.stopped = Some(format!("{error:#}"));
-                    break;
-                }
-            };
+            let steps = self.gather(hands, &mut walk, most, answer).await?;
+            answer.matched = walk.matched;
             let ended = steps.is_empty();
             let replayed_before = answer.replayed;
             // Not interrupted: the confirms are waited for, at most fifteen seconds.
-            if let Err(error) = settle(queue, publisher, &steps, &mut answer).await {
-                answer.stopped = Some(format!("{error:#}"));
-                break;
-            }
+            settle(&mut hands.queue, publisher, &steps, answer).await?;
             bar.set_position(walk.position.into());
             if let Some(failures) = &mut failures {
                 let count = answer.replayed - replayed_before;
-                let looked = if ended {
-                    failures.look(queue, answer.replayed, answer.replayed_too_often).await
-                } else {
-                    failures.replayed(queue, count, answer.replayed, answer.replayed_too_often).await
+                let (so_far, ours) = (answer.replayed, answer.replayed_too_often);
+                let look = async {
+                    if ended {
+                        failures.look(&hands.queue, so_far, ours).await
+                    } else {
+                        failures.replayed(&hands.queue, count, so_far, ours).await
+                    }
                 };
-                answer.stopped = looked?;
+                answer.stopped = tokio::select! {
+                    looked = look => looked?,
+                    () = hands.interrupt.raised() => bail!("interrupted"),
+                };
             }
             if ended || answer.stopped.is_some() {
-                break;
+                return Ok(());
             }
             if let Some(rate) = self.rate {
                 let due = Duration::from_secs_f64(f64::from(answer.replayed) / f64::from(rate));
                 tokio::select! {
-                    biased;
-                    () = &mut interrupted => { answer.stopped = Some("interrupted".to_owned()); break }
+                    () = hands.interrupt.raised() => bail!("interrupted"),
                     () = sleep(due.saturating_sub(began.elapsed())) => {}
                 }
             }
             if held_since.elapsed() > HOLD_AT_MOST && self.filter.position.is_none() {
                 // What was passed over is passed over again; what has left is no longer in front.
-                queue.give_back(answer.letters - answer.replayed - answer.replayed_too_often).await?;
-                walk.position = 0;
+                let gone = answer.replayed + answer.replayed_too_often;
+                hands.queue.give_back(answer.letters - gone).await?;
+                (walk.position, walk.matched) = (0, gone);
+                (answer.failed, answer.marked_before) = (0, 0);
                 held_since = Instant::now();
             }
         }
-        bar.finish_and_clear();
-        answer.matched = walk.matched;
-        Ok(answer)
     }
 
     /// The next letters to replay or to mark, at most `most`; none when there are no more.
     async fn gather(
         &self,
-        queue: &mut DeadLetterQueue,
+        hands: &mut Hands,
         walk: &mut Walk<'_>,
-        topology: &Topology,
         most: u32,
+        answer: &mut Answer,
     ) -> anyhow::Result<Vec<Step>> {
         let (mut steps, mut bytes) = (Vec::new(), 0);
-        while steps.len() < most as usize && bytes < CHUNK_BYTES && !walk.is_over() {
-            let Some(letter) = queue.next().await? else { break };
+        while steps.len() < most as usize && bytes < CHUNK_BYTES && !walk.is_over() && !hands.interrupt.is_raised() {
+            let Some(letter) = hands.queue.next().await? else { break };
             if !walk.takes(&letter.letter) {
                 continue;
             }
             let marks = letter.letter.replay_count >= self.max_replays;
             if marks && letter.letter.reason.as_deref() == Some(Reason::ReplayedTooOften.as_str()) {
+                answer.marked_before += 1;
                 continue;
             }
             bytes += letter.body().len();
+            let topology = &hands.topology;
             let outgoing = if marks { letter.marked(topology, clock::now()) } else { letter.replay(topology) };
             steps.push(Step { letter, outgoing, marks });
         }
         Ok(steps)
     }
 
-    async fn replay_edited(
-        &self,
-        queue: &mut DeadLetterQueue,
-        publisher: &Publisher,
-        topology: &Topology,
-    ) -> anyhow::Result<Answer> {
+    async fn replay_edited(&self, hands: &mut Hands, publisher: &Publisher) -> anyhow::Result<Answer> {
         let file = self.body.clone().unwrap_or_default();
         let body = tokio::fs::read(&file).await.with_context(|| format!("could not read {}", file.display()))?;
         let body = body.trim_ascii().to_vec();
-        let message = StatusMessage::from_json(&body)
+        let letters = hands.queue.there();
+        let letter = the_one(hands, &self.filter).await?;
+        // With the letter's own properties, which stay: the time may be there.
+        let message = decode(&body, &letter.envelope())
+            .map_err(|reject| anyhow::anyhow!("{}: {}", reject.reason, reject.error))
             .with_context(|| format!("{} would be dead-lettered again", file.display()))?;
-        let letters = queue.there();
-        let letter = the_one(queue, &self.filter).await?;
         let message_id = message.message_id.unwrap_or_else(Uuid::new_v4);
         let mut answer = Answer {
             dry_run: !self.confirm.yes,
@@ -242,38 +251,11 @@ impl Replay {
             bail!("this letter was replayed {} times; --max-replays allows more", letter.letter.replay_count);
         }
         if self.confirm.yes {
-            let outgoing = letter.replay_edited(topology, message.routing_key(), message_id, body);
-            settle(queue, publisher, &[Step { letter, outgoing, marks: false }], &mut answer).await?;
+            let outgoing = letter.replay_edited(&hands.topology, message.routing_key(), message_id, body);
+            settle(&mut hands.queue, publisher, &[Step { letter, outgoing, marks: false }], &mut answer).await?;
         }
         Ok(answer)
     }
-}
-
-/// Publishes, and removes what is confirmed. The first that is not confirmed ends it: it and what comes after stay.
-async fn settle(
-    queue: &mut DeadLetterQueue,
-    publisher: &Publisher,
-    steps: &[Step],
-    answer: &mut Answer,
-) -> anyhow::Result<()> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let outgoing: Vec<_> = steps.iter().map(|step| &step.outgoing).collect();
-    let mut failed = None;
-    for (step, confirmed) in steps.iter().zip(publisher.publish(&outgoing).await) {
-        match confirmed {
-            Ok(()) => {
-                queue.remove(&step.letter).await?;
-                *(if step.marks { &mut answer.replayed_too_often } else { &mut answer.replayed }) += 1;
-            }
-            Err(error) => {
-                let id = step.letter.letter.message_id.clone().unwrap_or_else(|| "without an id".to_owned());
-                failed.get_or_insert_with(|| anyhow::anyhow!("message {id}: {error}; it is still a dead letter"));
-            }
-        }
-    }
-    failed.map_or(Ok(()), Err)
 }
 
 fn table(answer: &Answer) -> Rows {
@@ -283,17 +265,17 @@ fn table(answer: &Answer) -> Rows {
         many => format!("; {many} were replayed too often and stay, marked"),
     };
     let rows = rows(&answer.reasons);
-    match (&answer.stopped, &answer.selection) {
-        (Some(why), _) => {
-            rows.remark(format!("stopped: {why}\nreplayed {}{often}; the others are still there", answer.replayed))
-        }
-        (None, Some(selection)) => rows.remark(format!(
+    match &answer.selection {
+        Some(selection) => rows.remark(format!(
             "would replay {} of {} dead letters{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
             answer.matched - answer.replayed_too_often, answer.letters
         )),
-        (None, None) if answer.dry_run => {
+        None if answer.dry_run => {
             rows.remark("would replay 1 dead letter with the new body; nothing was changed, add --yes to do it")
         }
-        (None, None) => rows.remark(format!("replayed {}{often}", answer.replayed)),
+        None if answer.stopped.is_some() || answer.failed > 0 => {
+            rows.remark(format!("replayed {}{often}; the others are still there", answer.replayed))
+        }
+        None => rows.remark(format!("replayed {}{often}", answer.replayed)),
     }
 }

@@ -3,8 +3,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
+use super::Hands;
 use super::filter::Filter;
-use crate::broker::{DeadLetterQueue, ExportedLetter, HeldLetter};
+use crate::broker::{ExportedLetter, HeldLetter};
 use crate::cli::output::{OutputOptions, Rows, write_stdout};
 use crate::config::BrokerOptions;
 
@@ -27,22 +28,23 @@ const LIMIT: u32 = 10;
 
 impl Show {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut queue = super::open(&self.broker).await?;
         if self.raw {
-            let letter = the_one(&mut queue, &self.filter).await?;
-            queue.close().await;
+            let letter = super::with_queue(&self.broker, async |hands| the_one(hands, &self.filter).await).await?;
             write_stdout(letter.body())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut walk = self.filter.walk().limited_to(LIMIT);
-        let mut letters = Vec::new();
-        while !walk.is_over() {
-            let Some(held) = queue.next().await? else { break };
-            if walk.takes(&held.letter) {
-                letters.push(held.exported());
+        let look = async |hands: &mut Hands| {
+            let mut walk = self.filter.walk().limited_to(LIMIT);
+            let mut letters = Vec::new();
+            while !walk.is_over() {
+                let Some(held) = hands.next().await? else { break };
+                if walk.takes(&held.letter) {
+                    letters.push(held.exported());
+                }
             }
-        }
-        queue.close().await;
+            Ok(letters)
+        };
+        let letters = super::with_queue(&self.broker, look).await?;
         if letters.is_empty() {
             bail!("no dead letter matches; `dlq list` shows what is there");
         }
@@ -52,10 +54,10 @@ impl Show {
 }
 
 /// The letter that matches, which must be the only one.
-pub(super) async fn the_one(queue: &mut DeadLetterQueue, filter: &Filter) -> anyhow::Result<HeldLetter> {
+pub(super) async fn the_one(hands: &mut Hands, filter: &Filter) -> anyhow::Result<HeldLetter> {
     let mut walk = filter.walk();
     let mut found = None;
-    while let Some(held) = queue.next().await? {
+    while let Some(held) = hands.next().await? {
         if walk.takes(&held.letter) {
             found.get_or_insert(held);
         }

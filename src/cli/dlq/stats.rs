@@ -20,9 +20,7 @@ pub(super) struct Stats {
 
 impl Stats {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut queue = super::open(&self.broker).await?;
-        let survey = survey(&mut queue, &self.filter, u32::MAX).await?;
-        queue.close().await;
+        let survey = super::with_queue(&self.broker, async |hands| survey(hands, &self.filter, u32::MAX).await).await?;
         self.output.print(&survey, |survey| {
             rows(&survey.reasons).remark(format!("{} of {} dead letters", survey.matched, survey.letters))
         })?;

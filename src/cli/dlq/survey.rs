@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::bail;
 use serde::Serialize;
 
+use super::Hands;
 use super::filter::Filter;
-use crate::broker::{DeadLetter, DeadLetterQueue};
+use crate::broker::DeadLetter;
 use crate::cli::output::{Rows, progress};
 
 /// What a look at the matching letters found.
@@ -42,17 +44,17 @@ struct Example {
 }
 
 /// Looks at all matching letters; they stay held until they are given back.
-pub(super) async fn survey(queue: &mut DeadLetterQueue, filter: &Filter, max_replays: u32) -> anyhow::Result<Survey> {
-    let letters = queue.there();
+pub(super) async fn survey(hands: &mut Hands, filter: &Filter, max_replays: u32) -> anyhow::Result<Survey> {
+    let letters = hands.queue.there();
     let mut walk = filter.walk();
     let mut reasons: BTreeMap<Option<String>, ReasonCount> = BTreeMap::new();
     let mut replayed_often = 0;
-    let mut hasher = DefaultHasher::new();
+    let mut selection = Selection::of(letters);
     let bar = progress(Some(letters.into()), "letters");
-    while let Some(held) = queue.next().await? {
+    while let Some(held) = hands.next().await? {
         bar.inc(1);
         if walk.takes(&held.letter) {
-            held.letter.fingerprint().hash(&mut hasher);
+            selection.add(&held.letter);
             replayed_often += u32::from(held.letter.replay_count >= max_replays);
             let position = walk.position;
             let of_reason = reasons
@@ -72,20 +74,44 @@ pub(super) async fn survey(queue: &mut DeadLetterQueue, filter: &Filter, max_rep
     bar.finish_and_clear();
     let mut reasons: Vec<_> = reasons.into_values().collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
-    let selection = format!("{letters}-{}-{:016x}", walk.matched, hasher.finish());
-    Ok(Survey { letters, matched: walk.matched, replayed_often, reasons, selection })
+    Ok(Survey { letters, matched: walk.matched, replayed_often, reasons, selection: selection.to_string() })
+}
+
+/// Stands for certain letters among so many: their count, and a number made of all that they say.
+pub(super) struct Selection {
+    letters: u32,
+    selected: u32,
+    hasher: DefaultHasher,
+}
+
+impl Selection {
+    /// Of none yet.
+    pub(super) fn of(letters: u32) -> Self {
+        Self { letters, selected: 0, hasher: DefaultHasher::new() }
+    }
+
+    pub(super) fn add(&mut self, letter: &DeadLetter) {
+        self.selected += 1;
+        letter.fingerprint().hash(&mut self.hasher);
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{:016x}", self.letters, self.selected, self.hasher.finish())
+    }
 }
 
 /// Makes sure that the letters are those of an earlier preview, and gives them back for the walk that follows. More may
 /// have arrived behind them; they are not looked at.
-pub(super) async fn require(queue: &mut DeadLetterQueue, filter: &Filter, selection: &str) -> anyhow::Result<()> {
+pub(super) async fn require(hands: &mut Hands, filter: &Filter, selection: &str) -> anyhow::Result<()> {
     let Some(letters) = selection.split('-').next().and_then(|letters| letters.parse().ok()) else {
         bail!("{selection} is not a selection; copy the one that the preview shows");
     };
-    if queue.there() >= letters {
-        queue.give_back(letters).await?;
-        if survey(queue, filter, u32::MAX).await?.selection == selection {
-            queue.give_back(letters).await?;
+    if hands.queue.there() >= letters {
+        hands.queue.give_back(letters).await?;
+        if survey(hands, filter, u32::MAX).await?.selection == selection {
+            hands.queue.give_back(letters).await?;
             return Ok(());
         }
     }

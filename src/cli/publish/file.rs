@@ -54,15 +54,23 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
     let mut line = Vec::new();
     let mut last_line = 0;
     let stopped = loop {
-        let read = tokio::select! {
-            biased;
-            () = &mut interrupted => break Some(anyhow::anyhow!("interrupted")),
-            read = lines.next(&mut line) => read,
+        let read = {
+            let mut next = std::pin::pin!(lines.next(&mut line));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut interrupted => break None,
+                    read = &mut next => break Some(read),
+                    // Where lines come slowly, a failure is told before the next.
+                    well = stream.listen() => if !well { break Some(Ok(false)) },
+                }
+            }
         };
         match read {
-            Ok(true) => {}
-            Ok(false) => break None,
-            Err(error) => break Some(error),
+            None => break Some(anyhow::anyhow!("interrupted")),
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => break None,
+            Some(Err(error)) => break Some(error),
         }
         let body = line.trim_ascii();
         if lines.number > skip && !body.is_empty() {

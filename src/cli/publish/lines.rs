@@ -1,10 +1,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
 /// A line that RabbitMQ 4 would refuse as a message.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
+const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
 /// The lines of a file or of stdin, one at a time.
 pub(super) struct Lines {
@@ -29,11 +29,12 @@ impl Lines {
     /// The next line into `line`; `false` at the end.
     pub(super) async fn next(&mut self, line: &mut Vec<u8>) -> anyhow::Result<bool> {
         line.clear();
-        if self.reader.read_until(b'\n', line).await.context("could not read")? == 0 {
+        let mut bounded = (&mut self.reader).take(LONGEST_LINE + 1);
+        if bounded.read_until(b'\n', line).await.context("could not read")? == 0 {
             return Ok(false);
         }
         self.number += 1;
-        if line.len() > LONGEST_LINE {
+        if line.len() as u64 > LONGEST_LINE {
             bail!("line {} is longer than any message may be", self.number);
         }
         Ok(true)
