@@ -116,7 +116,11 @@ async fn show(database: Database, output: OutputOptions, done: &str) -> anyhow::
     output.print(&answer, |answer| {
         let rows = Rows::new(["table", "columns", "fires"]);
         let rows = answer.installed.iter().fold(rows, |rows, trigger| {
-            let fires = if trigger.enabled { "yes" } else { "no, it is disabled" };
+            let fires = match (trigger.enabled, trigger.outdated) {
+                (true, false) => "yes",
+                (true, true) => "yes, but columns have other names by now; install it anew",
+                (false, _) => "no, or not always: disabled",
+            };
             rows.row([trigger.table.clone(), trigger.columns.clone(), fires.to_owned()])
         });
         let OutboxBacklog { pending, oldest_seconds } = answer.backlog;

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::backoff::{Pauses, jittered};
-use crate::broker::{BrokerAddress, Outgoing, Publisher};
+use crate::broker::{BrokerAddress, Outgoing, PublishError, Publisher};
 use crate::lifecycle::Stop;
 use crate::message::{EventStatus, StatusMessage, UnknownStatus};
 use crate::storage::{Acquired, Database, LeaseName, OutboxRecord, OutboxSignal, StorageError};
@@ -20,6 +20,16 @@ pub struct Relay {
     holder: Uuid,
     /// When the lease was taken or renewed last.
     leased: Option<Instant>,
+    stuck: Stuck,
+}
+
+/// Events whose record the broker gave back or refused: the others go on without them, and none of their later records
+/// overtakes it.
+struct Stuck {
+    events: HashSet<Uuid>,
+    /// They are tried again from then on.
+    until: Instant,
+    pauses: Pauses,
 }
 
 /// What a look at the outbox brought.
@@ -35,6 +45,8 @@ pub enum Report {
         published: usize,
         /// Still in the outbox.
         failed: usize,
+        /// Whether others need not be tried now: the broker is away, or the lease is another's.
+        outage: bool,
         /// Why the first one failed.
         reason: Option<String>,
     },
@@ -44,6 +56,10 @@ pub enum Report {
 const BATCH: u32 = 500;
 /// The lease lasts ten seconds.
 const RENEW_AFTER: Duration = Duration::from_secs(3);
+/// Shorter than what is left of the lease then: whoever takes over must not meet what we still have on its way.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// With more events than that stuck, something is wrong with all of them.
+const MOST_STUCK: usize = 5_000;
 /// Another replica's lease is looked at again after this.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(3);
 /// Between looks where nobody tells of a new record.
@@ -59,8 +75,9 @@ impl Relay {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(database: Database, address: BrokerAddress, exchange: String, metrics: Metrics) -> Self {
-        let publisher = Publisher::new(address);
-        Self { database, publisher, exchange, metrics, holder: Uuid::new_v4(), leased: None }
+        let publisher = Publisher::new(address).with_patience(PATIENCE);
+        let stuck = Stuck { events: HashSet::new(), until: Instant::now(), pauses: Pauses::for_outage() };
+        Self { database, publisher, exchange, metrics, holder: Uuid::new_v4(), leased: None, stuck }
     }
 
     /// Publishes until asked to stop, across all outages.
@@ -83,14 +100,22 @@ impl Relay {
         let mut listen_at = Instant::now();
         let mut well = true;
         while !stop.soft.is_cancelled() {
+            if Instant::now() >= self.stuck.until {
+                self.stuck.events.clear();
+            }
             // Not cancelled by a soft stop: what is on its way is waited for, at most some seconds.
             let report = self.run_once().await;
-            well = tell(&report, well);
+            let failing = !matches!(report, Ok(Report::NotOurs | Report::Empty | Report::Relayed { failed: 0, .. }));
+            // What is stuck is still so while the others are published.
+            if failing || self.stuck.events.is_empty() {
+                well = tell(&report, well);
+            }
             if well {
                 pauses.reset();
+                self.stuck.pauses.reset();
             }
             match report {
-                Ok(Report::Relayed { failed: 0, .. }) => {}
+                Ok(Report::Relayed { outage: false, .. }) => {}
                 Ok(Report::Empty) => {
                     if !signal.listens() && Instant::now() >= listen_at {
                         signal = self.database.outbox_signal().await;
@@ -112,34 +137,54 @@ impl Relay {
 
     /// Publishes the oldest records and removes what is confirmed.
     pub async fn run_once(&mut self) -> Result<Report, StorageError> {
-        if self.leased.is_none_or(|at| at.elapsed() > RENEW_AFTER) {
-            self.leased = None;
-            if self.database.acquire_lease(LeaseName::Outbox, self.holder, None).await? != Acquired::Yes {
-                return Ok(Report::NotOurs);
-            }
-            self.leased = Some(Instant::now());
+        if !self.hold_lease().await? {
+            return Ok(Report::NotOurs);
         }
-        let records = self.database.outbox_records(BATCH).await?;
+        let stuck: Vec<_> = self.stuck.events.iter().copied().collect();
+        let records = self.database.outbox_records(BATCH, &stuck).await?;
         if records.is_empty() {
             return Ok(Report::Empty);
         }
-        let (published, reason) = self.publish(&records).await;
-        if !published.is_empty() {
-            self.database.remove_from_outbox(&published).await?;
+        let Sent { confirmed, failed, reason, outage } = self.publish(&records).await;
+        if !confirmed.is_empty() {
+            self.database.remove_from_outbox(&confirmed).await?;
         }
-        let (published, failed) = (published.len(), records.len() - published.len());
-        self.metrics.count_outbox(published, failed);
-        Ok(Report::Relayed { published, failed, reason })
+        self.metrics.count_outbox(confirmed.len(), failed);
+        let outage = outage || self.stuck.events.len() > MOST_STUCK;
+        Ok(Report::Relayed { published: confirmed.len(), failed, outage, reason })
     }
 
-    /// The ids of what is confirmed, and why the first one is not. In rounds, each with at most one record of an event.
-    async fn publish(&self, records: &[OutboxRecord]) -> (Vec<i64>, Option<String>) {
-        let (mut confirmed, mut reason) = (Vec::new(), None);
-        let mut failed: HashSet<Uuid> = HashSet::new();
+    /// Takes or renews the lease where it could end before what is sent next is answered.
+    async fn hold_lease(&mut self) -> Result<bool, StorageError> {
+        if self.leased.is_none_or(|at| at.elapsed() > RENEW_AFTER) {
+            self.leased = None;
+            let asked = Instant::now();
+            if self.database.acquire_lease(LeaseName::Outbox, self.holder, None).await? == Acquired::Yes {
+                self.leased = Some(asked);
+            }
+        }
+        Ok(self.leased.is_some())
+    }
+
+    /// In rounds, each with at most one record of an event, so that none overtakes another.
+    async fn publish(&mut self, records: &[OutboxRecord]) -> Sent {
+        let mut all = Sent::default();
         for round in rounds(records) {
+            match self.hold_lease().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    all.outage = true;
+                    break;
+                }
+                Err(error) => {
+                    all.fail(error.one_line());
+                    all.outage = true;
+                    break;
+                }
+            }
             let (mut sent, mut messages) = (Vec::new(), Vec::new());
             for record in round {
-                if failed.contains(&record.event_id) {
+                if self.stuck.events.contains(&record.event_id) {
                     continue;
                 }
                 match message(&self.exchange, record) {
@@ -148,8 +193,8 @@ impl Relay {
                         messages.push(outgoing);
                     }
                     Err(error) => {
-                        failed.insert(record.event_id);
-                        reason.get_or_insert(error);
+                        self.stuck.add(record.event_id);
+                        all.fail(error);
                     }
                 }
             }
@@ -159,15 +204,19 @@ impl Relay {
             let references: Vec<_> = messages.iter().collect();
             for (record, answer) in sent.into_iter().zip(self.publisher.publish(&references).await) {
                 match answer {
-                    Ok(()) => confirmed.push(record.id),
+                    Ok(()) => all.confirmed.push(record.id),
                     Err(error) => {
-                        failed.insert(record.event_id);
-                        reason.get_or_insert_with(|| error.to_string());
+                        all.outage |= matches!(error, PublishError::Unconfirmed(_));
+                        self.stuck.add(record.event_id);
+                        all.fail(error.to_string());
                     }
                 }
             }
+            if all.outage {
+                break;
+            }
         }
-        (confirmed, reason)
+        all
     }
 
     async fn until_next_look(&self, signal: &OutboxSignal) -> Duration {
@@ -176,6 +225,32 @@ impl Relay {
         }
         let unused = self.database.outbox_triggers().await.is_ok_and(|triggers| triggers.is_empty());
         if unused { POLL_UNUSED } else { POLL_EVERY }
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Sent {
+    confirmed: Vec<i64>,
+    failed: usize,
+    /// Of the first that failed.
+    reason: Option<String>,
+    outage: bool,
+}
+
+impl Sent {
+    fn fail(&mut self, reason: String) {
+        self.failed += 1;
+        self.reason.get_or_insert(reason);
+    }
+}
+
+impl Stuck {
+    fn add(&mut self, event: Uuid) {
+        if self.events.is_empty() {
+            self.until = Instant::now() + self.pauses.next_pause();
+        }
+        self.events.insert(event);
     }
 }
 

@@ -28,10 +28,12 @@ pub struct OutboxRecord {
 pub struct OutboxTrigger {
     /// With its schema.
     pub table: String,
-    /// Which columns are read.
+    /// Which columns are read, by the names they had when it was installed.
     pub columns: String,
-    /// Whether it fires.
+    /// Whether it fires, at inserts and at updates.
     pub enabled: bool,
+    /// Whether a column has another name by now or is gone.
+    pub outdated: bool,
 }
 
 /// What waits to be published.
@@ -73,16 +75,18 @@ pub enum OutboxError {
 pub(super) const CHANNEL: &str = "snapshot_lifecycle_outbox";
 
 impl Database {
-    /// The oldest records.
-    pub async fn outbox_records(&self, most: u32) -> Result<Vec<OutboxRecord>, StorageError> {
+    /// The oldest records, but none of these events.
+    pub async fn outbox_records(&self, most: u32, but: &[Uuid]) -> Result<Vec<OutboxRecord>, StorageError> {
         const WHAT: &str = "read the outbox";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let records = sqlx::query_as(
-                "SELECT id, message_id, event_id, team_id, status, occurred_at FROM snapshot_lifecycle.outbox ORDER BY id LIMIT $1",
+                "SELECT id, message_id, event_id, team_id, status, occurred_at FROM snapshot_lifecycle.outbox \
+                 WHERE event_id <> ALL ($2) ORDER BY id LIMIT $1",
             )
             .persistent(false)
             .bind(i64::from(most))
+            .bind(but)
             .fetch_all(&mut *tx)
             .await
             .map_err(StorageError::during(WHAT))?;
@@ -133,10 +137,15 @@ impl Database {
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let triggers = sqlx::query_as(
-                "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", COALESCE(obj_description(t.tgfoid, 'pg_proc'), '') AS columns, \
-                        t.tgenabled::text <> 'D' AS enabled \
+                "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", \
+                        format('id %s, status %s, team %s', i.names->>'id', i.names->>'status', COALESCE(i.names->>'team', '-')) AS columns, \
+                        bool_and(t.tgenabled::text IN ('O', 'A')) AND count(*) = 2 AS enabled, \
+                        EXISTS (SELECT FROM jsonb_each_text(i.names) AS j (what, name) WHERE j.name IS NOT NULL AND NOT EXISTS ( \
+                            SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = j.name AND NOT a.attisdropped)) AS outdated \
                  FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-                 WHERE t.tgname = 'snapshot_lifecycle_outbox_update' AND t.tgparentid = 0 ORDER BY 1",
+                 CROSS JOIN LATERAL (SELECT COALESCE(obj_description(t.tgfoid, 'pg_proc'), '{}')::jsonb) AS i (names) \
+                 WHERE t.tgname IN ('snapshot_lifecycle_outbox_update', 'snapshot_lifecycle_outbox_insert') \
+                 GROUP BY n.nspname, c.relname, c.oid, i.names ORDER BY 1",
             )
             .persistent(false)
             .fetch_all(&mut *tx)
@@ -207,15 +216,20 @@ impl Database {
 const INSTALL: &str = r"
 WITH found AS (
     SELECT c.oid, c.relkind::text AS kind,
-           (SELECT format_type(atttypid, NULL) FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = $3 AND attnum > 0 AND NOT attisdropped) AS id_type,
-           (SELECT format_type(atttypid, NULL) FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = $4 AND attnum > 0 AND NOT attisdropped) AS status_type,
-           (SELECT format_type(atttypid, NULL) FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = $5 AND attnum > 0 AND NOT attisdropped) AS team_type
+           c.relispartition AS is_partition,
+           id.attnum AS id_number, format_type(id.atttypid, NULL) AS id_type,
+           status.attnum AS status_number, format_type(status.atttypid, NULL) AS status_type,
+           team.attnum AS team_number, format_type(team.atttypid, NULL) AS team_type
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_attribute AS id ON id.attrelid = c.oid AND id.attname = $3 AND id.attnum > 0 AND NOT id.attisdropped
+    LEFT JOIN pg_catalog.pg_attribute AS status ON status.attrelid = c.oid AND status.attname = $4 AND status.attnum > 0 AND NOT status.attisdropped
+    LEFT JOIN pg_catalog.pg_attribute AS team ON team.attrelid = c.oid AND team.attname = $5 AND team.attnum > 0 AND NOT team.attisdropped
     WHERE n.nspname = $1 AND c.relname = $2
 )
 SELECT CASE
            WHEN f.oid IS NULL THEN format('there is no table %s.%s', $1, $2)
-           WHEN f.kind NOT IN ('r', 'p') THEN format('%s.%s is no table', $1, $2)
+           WHEN f.kind = 'p' OR f.is_partition THEN format('%s.%s is partitioned: a row that moves to another partition cannot be told from a new one, and its status would be published anew; publish from the backend instead', $1, $2)
+           WHEN f.kind <> 'r' THEN format('%s.%s is no table', $1, $2)
            WHEN f.id_type IS NULL THEN format('%s.%s has no column %s; --id-column names it', $1, $2, $3)
            WHEN f.id_type <> 'uuid' THEN format('column %s is of type %s; event ids are uuid', $3, f.id_type)
            WHEN f.status_type IS NULL THEN format('%s.%s has no column %s; --status-column names it', $1, $2, $4)
@@ -227,10 +241,38 @@ CREATE OR REPLACE FUNCTION snapshot_lifecycle.%1$I() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
 AS $body$
 DECLARE
-    reached TEXT := pg_catalog.lower(pg_catalog.btrim(NEW.%4$I::pg_catalog.text));
+    event UUID;
+    team UUID;
+    was TEXT;
+    reached TEXT;
+    before JSONB;
+    after JSONB;
 BEGIN
-    IF NEW.%3$I IS NOT NULL AND reached IN ('lead', 'option', 'confirmed', 'cancelled', 'blocked') THEN
-        INSERT INTO snapshot_lifecycle.outbox (event_id, team_id, status) VALUES (NEW.%3$I, %5$s, reached);
+    BEGIN
+        event := NEW.%3$I;
+        team := %5$s;
+        reached := pg_catalog.lower(pg_catalog.btrim(NEW.%4$I::pg_catalog.text));
+        IF TG_OP = 'UPDATE' THEN
+            was := pg_catalog.lower(pg_catalog.btrim(OLD.%4$I::pg_catalog.text));
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        -- A column was renamed, dropped or made another type, which must not fail the host's statement: by their numbers.
+        after := pg_catalog.to_jsonb(NEW);
+        IF TG_OP = 'UPDATE' THEN
+            before := pg_catalog.to_jsonb(OLD);
+        END IF;
+        SELECT CASE WHEN pg_catalog.lower(after ->> i.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> i.attname)::pg_catalog.uuid END,
+               CASE WHEN pg_catalog.lower(after ->> t.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> t.attname)::pg_catalog.uuid END,
+               pg_catalog.lower(pg_catalog.btrim(after ->> s.attname)), pg_catalog.lower(pg_catalog.btrim(before ->> s.attname))
+        INTO event, team, reached, was
+        FROM pg_catalog.pg_attribute AS i
+        LEFT JOIN pg_catalog.pg_attribute AS s ON s.attrelid = i.attrelid AND s.attnum = %8$s
+        LEFT JOIN pg_catalog.pg_attribute AS t ON t.attrelid = i.attrelid AND t.attnum = %9$s
+        WHERE i.attrelid = TG_RELID AND i.attnum = %7$s;
+    END;
+    -- The same status written otherwise (letter case, spaces) is no change: published, it would look like a new end of the event.
+    IF event IS NOT NULL AND reached IS DISTINCT FROM was AND reached IN ('lead', 'option', 'confirmed', 'cancelled', 'blocked') THEN
+        INSERT INTO snapshot_lifecycle.outbox (event_id, team_id, status) VALUES (event, team, reached);
         -- Commits that notify wait for each other, all over the server. So of transactions side by side one does, and a record that
         -- is committed after the relay has looked is found when it looks again.
         IF pg_catalog.pg_try_advisory_xact_lock(8315161622119347807) THEN
@@ -250,5 +292,6 @@ $f$,
            format('%I.%I', $1, $2),
            $3, $4,
            CASE WHEN $5 IS NULL THEN 'NULL' ELSE format('NEW.%I', $5) END,
-           format('id %s, status %s, team %s', $3, $4, COALESCE($5, '-')))
+           json_build_object('id', $3, 'status', $4, 'team', $5)::text,
+           f.id_number, f.status_number, COALESCE(f.team_number, 0))
 FROM (VALUES (1)) AS one LEFT JOIN found AS f ON true";

@@ -291,3 +291,112 @@ async fn wrong_use_says_the_mend() {
     command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     assert_eq!(finish(command).code, 1);
 }
+
+#[tokio::test]
+async fn status_that_is_written_otherwise_is_no_change() {
+    let world = World::new().await;
+    installed(&world).await;
+    let event = Uuid::new_v4();
+    world.sql(format!("INSERT INTO public.events (id, status) VALUES ('{event}', 'Confirmed')")).await;
+    assert_eq!(pending(&world).await, 1);
+    for same in ["confirmed", " CONFIRMED ", "Confirmed"] {
+        set_status(&world, event, same).await;
+    }
+    assert_eq!(pending(&world).await, 1, "a snapshot made since would be deleted by a second end of the event");
+    for (other, count) in [("cancelled", 2), ("on hold", 2), ("cancelled", 3)] {
+        set_status(&world, event, other).await;
+        assert_eq!(pending(&world).await, count, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn columns_that_are_renamed_or_dropped_neither_fail_the_host_nor_lose_a_change() {
+    let world = World::new().await;
+    installed(&world).await;
+    let (event, team) = (world.event().await, world.team().await);
+    world
+        .sql(format!(
+            "ALTER TABLE public.events RENAME COLUMN status TO state;
+             ALTER TABLE public.events RENAME COLUMN id TO event_number;
+             UPDATE public.events SET team_id = '{team}', state = 'Option' WHERE event_number = '{event}'"
+        ))
+        .await;
+    let recorded: (Uuid, Option<Uuid>, String) =
+        sqlx::query_as("SELECT event_id, team_id, status FROM snapshot_lifecycle.outbox")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(recorded, (event, Some(team), "option".to_owned()));
+    world
+        .sql(format!(
+            "ALTER TABLE public.events DROP COLUMN team_id;
+             UPDATE public.events SET state = 'option ' WHERE event_number = '{event}';
+             UPDATE public.events SET state = 'lead' WHERE event_number = '{event}'"
+        ))
+        .await;
+    let recorded: Vec<(Uuid, Option<Uuid>, String)> =
+        sqlx::query_as("SELECT event_id, team_id, status FROM snapshot_lifecycle.outbox ORDER BY id OFFSET 1")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(recorded, [(event, None, "lead".to_owned())]);
+    let status = world.run(&["outbox", "status"]).await.json();
+    assert_eq!((&status["installed"][0]["enabled"], &status["installed"][0]["outdated"]), (&true.into(), &true.into()));
+    let anew = ["outbox", "install", "--id-column", "event_number", "--status-column", "state"];
+    assert_eq!(world.run(&anew).await.json()["installed"][0]["outdated"], false);
+}
+
+#[tokio::test]
+async fn records_that_nobody_takes_hold_up_no_other_event() {
+    let world = World::new().await;
+    installed(&world).await;
+    let queue = format!("{}.confirmed-only", world.queue);
+    let (connection, channel) = world.channel().await;
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    let topic = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let (exchange, none) = (world.exchange.as_str(), lapin::types::FieldTable::default);
+    channel.exchange_declare(exchange.into(), lapin::ExchangeKind::Topic, topic, none()).await.unwrap();
+    channel.queue_declare(queue.as_str().into(), durable, none()).await.unwrap();
+    channel
+        .queue_bind(queue.as_str().into(), exchange.into(), "event.status.confirmed".into(), Default::default(), none())
+        .await
+        .unwrap();
+    // The worker's own queue takes nothing of the exchange.
+    let worker = world.worker().await;
+    channel.queue_unbind(world.queue.as_str().into(), exchange.into(), "event.status.#".into(), none()).await.unwrap();
+    let stuck = Uuid::new_v4();
+    world
+        .sql(format!(
+            "INSERT INTO public.events (id, status) VALUES ('{stuck}', 'lead');
+             INSERT INTO public.events (status) SELECT 'lead' FROM generate_series(1, 1200);
+             INSERT INTO public.events (status) SELECT 'confirmed' FROM generate_series(1, 700);
+             UPDATE public.events SET status = 'confirmed' WHERE id = '{stuck}'"
+        ))
+        .await;
+    eventually("all that can be routed to be published", async || world.depth(&queue).await >= 700).await;
+    assert!(pending(&world).await >= 1202, "what is stuck stays, and nothing of the same event overtakes it");
+    channel
+        .queue_bind(queue.as_str().into(), exchange.into(), "event.status.lead".into(), Default::default(), none())
+        .await
+        .unwrap();
+    eventually("the rest to be published", async || pending(&world).await == 0).await;
+    worker.stop().await;
+    assert_eq!(world.depth(&queue).await, 1901 + 1);
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn partitioned_table_is_refused() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE public.bookings (id UUID, status TEXT, day DATE) PARTITION BY RANGE (day);
+             CREATE TABLE public.bookings_old PARTITION OF public.bookings FOR VALUES FROM (MINVALUE) TO ('2026-01-01')",
+        )
+        .await;
+    for table in ["bookings", "bookings_old"] {
+        let refused = world.run(&["outbox", "install", "--table", table]).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("partitioned"), "{refused:?}");
+    }
+}
