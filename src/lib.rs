@@ -30,6 +30,7 @@
 //! | [`retention`] | the two passes |
 //! | [`outbox`] | the host's events table to the broker |
 //! | [`http`] | health and metrics |
+//! | [`doctor`] | what can be wrong with a deployment, each with its mend |
 //! | [`probe`] | looks at the servers for readiness and gauges |
 //! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`lifecycle`] | leaves |
 //! | [`cli`] | one file a command; `run` is the only place where everything is put together |
@@ -39,6 +40,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod http;
 pub mod lifecycle;
 pub mod message;

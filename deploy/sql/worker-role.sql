@@ -1,4 +1,5 @@
--- The least-privileged login role of the worker. Run once, after `snapshot-lifecycle migrate`, as the owner of the tables:
+-- The least-privileged login role of the worker. Run after `snapshot-lifecycle migrate`, as the owner of the tables; again after each
+-- upgrade, and for each database of the server, since it only adds what is missing and leaves the password of a role that is there:
 --
 --   psql "$OWNER_DATABASE_URL" -v password="$(openssl rand -hex 24)" -f deploy/sql/worker-role.sql
 --
@@ -7,7 +8,9 @@
 \set ON_ERROR_STOP on
 BEGIN;
 
-CREATE ROLE snapshot_lifecycle_worker LOGIN NOINHERIT PASSWORD :'password';
+SELECT format('CREATE ROLE snapshot_lifecycle_worker LOGIN NOINHERIT PASSWORD %L', :'password')
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'snapshot_lifecycle_worker')
+\gexec
 
 GRANT USAGE ON SCHEMA public, snapshot_lifecycle TO snapshot_lifecycle_worker;
 GRANT SELECT, DELETE ON public.snapshots TO snapshot_lifecycle_worker;
@@ -16,12 +19,16 @@ GRANT SELECT, DELETE ON public.snapshots TO snapshot_lifecycle_worker;
 -- host's own policy would otherwise permit what the first does not.
 GRANT UPDATE (id) ON public.snapshots TO snapshot_lifecycle_worker;
 
+DROP POLICY IF EXISTS snapshot_lifecycle_worker_select ON public.snapshots;
 CREATE POLICY snapshot_lifecycle_worker_select ON public.snapshots
     FOR SELECT TO snapshot_lifecycle_worker USING (true);
+DROP POLICY IF EXISTS snapshot_lifecycle_worker_delete ON public.snapshots;
 CREATE POLICY snapshot_lifecycle_worker_delete ON public.snapshots
     FOR DELETE TO snapshot_lifecycle_worker USING (true);
+DROP POLICY IF EXISTS snapshot_lifecycle_worker_lock ON public.snapshots;
 CREATE POLICY snapshot_lifecycle_worker_lock ON public.snapshots
     FOR UPDATE TO snapshot_lifecycle_worker USING (true) WITH CHECK (false);
+DROP POLICY IF EXISTS snapshot_lifecycle_worker_never_write ON public.snapshots;
 CREATE POLICY snapshot_lifecycle_worker_never_write ON public.snapshots
     AS RESTRICTIVE FOR UPDATE TO snapshot_lifecycle_worker USING (true) WITH CHECK (false);
 

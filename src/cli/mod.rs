@@ -6,6 +6,7 @@ mod arguments;
 mod completions;
 mod delete_event;
 mod dlq;
+mod doctor;
 mod evict;
 mod healthcheck;
 mod interrupt;
@@ -54,6 +55,7 @@ enum Command {
     Retention(retention::Options),
     Outbox(outbox::Options),
     Snapshots(snapshots::Options),
+    Doctor(doctor::Options),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
     Man(man::Options),
@@ -72,8 +74,16 @@ pub fn main() -> ExitCode {
         output::error(&error.into());
         return ExitCode::from(2);
     }
-    // One thread: measured, the pipeline is as fast with one as with two, and takes half the CPU. lapin has its own.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut builder = if matches!(cli.command, Command::Run(_)) {
+        // One thread: measured, the pipeline is as fast with one as with two, and takes half the CPU. lapin has its own.
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        // One beside ours, which a reader of stdout may hold up for as long as he likes: heartbeats go on meanwhile.
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1);
+        builder
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             output::error(&error.into());
@@ -105,6 +115,7 @@ impl Command {
             Self::Retention(options) => options.run().await,
             Self::Outbox(options) => options.run().await,
             Self::Snapshots(options) => options.run().await,
+            Self::Doctor(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
             Self::Completions(options) => options.run(),
             Self::Man(options) => options.run(),

@@ -16,7 +16,12 @@ pub struct Database {
     pool: Arc<RwLock<PgPool>>,
     options: PgConnectOptions,
     connections: u32,
+    begin: &'static str,
 }
+
+/// Not READ WRITE: a database that only reads by default (a nearly full disk's guard) is respected, and waited for.
+const READ_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const READ_ONLY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
 /// How long one transaction may wait and work; enforced by the server, so that a statement whose answer nobody awaits
 /// any more ends too.
@@ -63,7 +68,12 @@ impl Database {
             .statement_cache_capacity(0)
             .application_name("snapshot-lifecycle");
         let pool = Arc::new(RwLock::new(pool(&options, connections)));
-        Ok(Self { pool, options, connections })
+        Ok(Self { pool, options, connections, begin: READ_WRITE })
+    }
+
+    /// The same, but the server itself refuses every change.
+    pub fn read_only(url: Option<&SecretString>, connections: u32) -> Result<Self, ConfigError> {
+        Ok(Self { begin: READ_ONLY, ..Self::new(url, connections)? })
     }
 
     /// Does a piece of work, but not for longer than its statements may take: a server that vanished without a word (a
@@ -93,7 +103,7 @@ impl Database {
     ) -> Result<Transaction<'static, Postgres>, StorageError> {
         let failed = StorageError::during("begin a transaction");
         let begin = async {
-            let mut tx = self.pool().begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            let mut tx = self.pool().begin_with(self.begin).await?;
             // The planner settings make every plan follow the indexes, whatever the statistics of a table that is
             // emptied and filled all day say: a hash join over a sequential scan is right only until the table grows. JIT off
             // belongs to it: a scan that is "off" still serves a table without an index, at a cost so high that each
@@ -138,6 +148,10 @@ impl Database {
     /// The port in the URL.
     pub(super) fn port(&self) -> u16 {
         self.options.get_port()
+    }
+
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
     }
 
     /// A connection apart, for somebody who keeps it.

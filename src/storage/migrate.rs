@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Acquired, Database, LeaseName, Limits, StorageError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// What must be there before the lease that guards the rest: the same for every replica, so under a lock of its own that ends
 /// with the transaction.

@@ -18,6 +18,7 @@ mod database;
 mod delete_budget;
 mod error;
 mod event_end;
+mod inspection;
 mod lease;
 mod migrate;
 mod outbox;
@@ -35,6 +36,9 @@ pub use cap::{Excess, Look, OverfullTeam};
 pub use database::{Database, Limits};
 pub use error::{StorageError, Verdict};
 pub use event_end::{Ended, TypeCount};
+pub use inspection::{
+    ConnectFailure, Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
+};
 pub use lease::{Acquired, LeaseName};
 pub use migrate::{MigrateError, Migrated};
 pub use outbox::{OutboxBacklog, OutboxError, OutboxRecord, OutboxSource, OutboxTrigger};

@@ -7,20 +7,51 @@ use uuid::Uuid;
 use crate::support::{Snapshot, World, body, set};
 
 /// Roles belong to the whole server, so each test has one of its own, made by the shipped script under another name.
-async fn worker_role(world: &World) -> String {
+pub async fn worker_role(world: &World) -> String {
     let role = format!("worker_{}", Uuid::new_v4().simple());
-    let script = include_str!("../../deploy/sql/worker-role.sql");
-    let sql: String = script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n");
-    world.sql(sql.replace("snapshot_lifecycle_worker", &role).replace(":'password'", "'secret'")).await;
+    run_role_script(world, &role);
     role
 }
 
-fn url_of(world: &World, role: &str) -> String {
+/// By psql, as its head says.
+fn run_role_script(world: &World, role: &str) {
+    let script = include_str!("../../deploy/sql/worker-role.sql").replace("snapshot_lifecycle_worker", role);
+    let file = std::env::temp_dir().join(format!("{role}.sql"));
+    std::fs::write(&file, script).unwrap();
+    let mut psql = std::process::Command::new("psql");
+    psql.args([&world.database_url, "--no-psqlrc", "--quiet", "--set", "password=secret", "--file"]).arg(&file);
+    let done = psql.output().expect("psql can be run");
+    std::fs::remove_file(&file).ok();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn role_script_may_be_run_again_and_on_the_servers_next_database() {
+    let (world, next) = (World::new().await, World::new().await);
+    let role = worker_role(&world).await;
+    world
+        .sql(format!(
+            "REVOKE SELECT ON snapshot_lifecycle.outbox FROM {role}; DROP POLICY {role}_lock ON public.snapshots"
+        ))
+        .await;
+    run_role_script(&world, &role);
+    run_role_script(&next, &role);
+    for world in [&world, &next] {
+        let mut command = world.program(&["sweep"]);
+        command.env("DATABASE_URL", url_of(world, &role));
+        let swept = crate::support::finish(command);
+        assert_eq!(swept.code, 0, "{swept:?}");
+        world.sql(format!("DROP OWNED BY {role}")).await;
+    }
+    world.sql(format!("DROP ROLE {role}")).await;
+}
+
+pub fn url_of(world: &World, role: &str) -> String {
     let (_, host) = world.database_url.split_once('@').expect("a URL with a user");
     format!("postgres://{role}:secret@{host}")
 }
 
-async fn drop_role(world: &World, role: &str) {
+pub async fn drop_role(world: &World, role: &str) {
     world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 

@@ -1,4 +1,4 @@
-//! Everything through PgBouncer in transaction mode with its default configuration: no session to rely on.
+//! Everything through PgBouncer with its default configuration, in transaction mode (no session to rely on) and in session mode.
 
 use time::OffsetDateTime;
 
@@ -6,12 +6,21 @@ use crate::support::{HOST_TABLES, Servers, Snapshot, World, body, set};
 
 #[tokio::test]
 async fn main_job_needs_no_session() {
+    main_job("transaction").await;
+}
+
+#[tokio::test]
+async fn main_job_bears_a_session() {
+    main_job("session").await;
+}
+
+async fn main_job(mode: &str) {
     let servers = Servers::private();
     let pair = servers.pair();
     let mut world = World::bare(pair.clone()).await;
     world.sql(HOST_TABLES).await;
     let database = world.database_url.rsplit('/').next().unwrap().to_owned();
-    let pooler = pair.pooler();
+    let pooler = pair.pooler(mode);
     world.database_url = format!("{}/{database}", pooler.rsplit_once('/').unwrap().0);
 
     let migrations = tokio::join!(world.run(&["migrate"]), world.run(&["migrate"]));

@@ -2,6 +2,7 @@
 
 mod broker;
 mod process;
+mod proxy;
 mod servers;
 mod world;
 
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
 pub use process::{Finished, Worker, finish, program};
-pub use servers::Servers;
+pub use proxy::{Proxy, Way, host_of};
+pub use servers::{PrivateServers, Servers};
 pub use world::{HOST_TABLES, Snapshot, World, set};
 
 /// Longer than anything takes on a loaded machine; a condition that does not come true by then never will.

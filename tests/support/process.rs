@@ -27,6 +27,10 @@ impl Finished {
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).env_clear().stdin(Stdio::null());
+    // Where coverage is measured (.ci/coverage), the program counts too.
+    if let Some(counts) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", counts);
+    }
     command
 }
 
@@ -140,6 +144,13 @@ impl Worker {
     pub async fn reaches(&self, series: &str, value: f64) {
         eventually(&format!("{series} to reach {value}\n{}", self.log_text()), async || self.metric(series) >= value)
             .await;
+    }
+
+    /// The most memory it had so far, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     /// Log lines with this message.

@@ -1,5 +1,5 @@
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -39,6 +39,30 @@ impl Servers {
         PrivateServers { servers, _turn: turn }
     }
 
+    /// A pair for the caller alone, gone with the test run; PostgreSQL is started anew after `prepare` has seen its folder.
+    pub fn own(prepare: impl FnOnce(&Path) -> (Vec<String>, Vec<String>)) -> Arc<Self> {
+        let mut servers = Self::start();
+        servers.database_url.push_str("?sslmode=disable"); // the test's own way, whatever it asks of others
+        let directory = servers.directory.clone().expect("private servers have a folder");
+        let path = directory.to_str().expect("a path in UTF-8");
+        let (postgres, rabbitmq) = prepare(&directory);
+        for (server, settings) in [("postgres", postgres), ("rabbitmq", rabbitmq)] {
+            script(&[server, "stop", path]);
+            let arguments = [server, "start", path].into_iter().chain(settings.iter().map(String::as_str));
+            script(&arguments.collect::<Vec<_>>());
+        }
+        Arc::new(servers)
+    }
+
+    /// Starts a node that makes a cluster with this RabbitMQ, and returns its URL.
+    pub fn join(&self, name: &str) -> String {
+        let first = self.directory.as_ref().expect("only private servers can be joined");
+        let directory = first.with_file_name(format!("{}-{name}", first.file_name().unwrap().to_str().unwrap()));
+        let path = directory.to_str().expect("a path in UTF-8");
+        script(&["guard", path, &std::process::id().to_string()]);
+        script(&["rabbitmq", "join", path, first.to_str().expect("a path in UTF-8")])
+    }
+
     fn start() -> Self {
         let directory = env::temp_dir().join(format!("snapshot-lifecycle-test-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&directory).expect("a directory for the servers");
@@ -51,10 +75,11 @@ impl Servers {
         Self { database_url, amqp_url, directory: Some(directory) }
     }
 
-    /// Starts a pooler in transaction mode in front of this pair's PostgreSQL and returns its URL.
-    pub fn pooler(&self) -> String {
+    /// Starts a pooler in front of this pair's PostgreSQL, in this mode, and returns its URL.
+    pub fn pooler(&self, mode: &str) -> String {
         script(&["install", "pgbouncer"]);
-        self.control(&["pgbouncer", "start"])
+        self.control(&["pgbouncer", "stop"]);
+        self.control(&["pgbouncer", "start", &format!("pool_mode={mode}")])
     }
 
     /// `deploy/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.

@@ -1,0 +1,211 @@
+//! Letters that are in the way of others, and operators who lose patience.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Stdio;
+
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::dead_letters::{drain, id_of, letters, listed, world};
+use crate::support::{Snapshot, World, body, body_of_team, eventually};
+
+async fn put(world: &World, to: (&str, &str), body: &[u8], properties: BasicProperties) {
+    let (connection, channel) = world.channel().await;
+    let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let sent = channel.basic_publish(to.0.into(), to.1.into(), mandatory, body, properties).await.unwrap();
+    assert!(sent.await.unwrap().take_message().is_none(), "routed");
+    connection.close(200, "done".into()).await.ok();
+}
+
+fn with_headers(pairs: &[(&str, &str)]) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in pairs {
+        headers.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    BasicProperties::default().with_delivery_mode(2).with_headers(headers)
+}
+
+#[tokio::test]
+async fn message_whose_headers_fill_a_frame_holds_up_no_other() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let huge = "x".repeat(130_500);
+    let key = "event.status.confirmed";
+    let properties = with_headers(&[("huge", &huge), ("small", "kept")]).with_message_id("the-one".into());
+    put(&world, (&world.exchange, key), b"not json", properties).await;
+    world.publish_raw(&[b"first".to_vec(), b"second".to_vec()]).await;
+    worker.reaches("messages_total{outcome=\"dead_lettered\"}", 3.0).await;
+    let letters = world.take_dead_letters(3).await;
+    let one = letters.iter().find(|letter| letter.body == b"not json").unwrap();
+    assert_eq!((one.header("small").as_str(), one.headers().contains_key("huge")), ("kept", false));
+    assert!(one.header("lifecycle-error").contains("huge (130504 bytes)"), "{}", one.header("lifecycle-error"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn letter_whose_exchange_is_gone_stays_and_the_others_go_on() {
+    let world = world().await;
+    let mut ids: Vec<_> = letters(&world, 4, "attempts_exhausted").await;
+    let gone = with_headers(&[("lifecycle-reason", "attempts_exhausted"), ("lifecycle-exchange", "nowhere")])
+        .with_message_id("of-nowhere".into());
+    put(&world, (&format!("{}.dlx", world.queue), "k"), b"{}", gone).await;
+    ids.extend(letters(&world, 4, "attempts_exhausted").await);
+    eventually("all letters", async || world.dead_letters().await == 9).await;
+    let replay = world.run(&["dlq", "replay", "--yes"]).await;
+    assert_eq!((replay.code, &replay.json()["replayed"], &replay.json()["failed"]), (1, &8.into(), &1.into()));
+    assert!(replay.stderr.contains("of-nowhere") && replay.stderr.contains("no exchange 'nowhere'"), "{replay:?}");
+    assert_eq!(listed(&world, &[]).await, ["of-nowhere"]);
+    let replayed: BTreeSet<_> = drain(&world, &world.queue).await.iter().map(id_of).collect();
+    assert_eq!(replayed, ids.into_iter().collect());
+}
+
+#[tokio::test]
+async fn letter_that_was_moved_through_the_default_exchange_goes_to_the_backends() {
+    let world = world().await;
+    let at = OffsetDateTime::now_utc();
+    for (id, status) in [("known", "cancelled"), ("unknown", "nonsense")] {
+        let moved = with_headers(&[("lifecycle-reason", "unknown_status"), ("lifecycle-exchange", "")]);
+        let body = body(Uuid::new_v4(), status, at);
+        put(&world, ("", &format!("{}.dead-letter", world.queue)), &body, moved.with_message_id(id.into())).await;
+    }
+    eventually("both letters", async || world.dead_letters().await == 2).await;
+    let replay = world.run(&["dlq", "replay", "--yes"]).await;
+    assert_eq!((replay.code, &replay.json()["replayed"]), (0, &2.into()), "{replay:?}");
+    let back = drain(&world, &world.queue).await;
+    let keys: Vec<_> = back.iter().map(|letter| (letter.exchange.as_str(), letter.routing_key.as_str())).collect();
+    let exchange = world.exchange.as_str();
+    assert_eq!(keys, [(exchange, "event.status.cancelled"), (exchange, "event.status.unknown")]);
+}
+
+#[tokio::test]
+async fn letter_that_expired_in_the_queue_says_so() {
+    let world = world().await;
+    let brief = BasicProperties::default().with_delivery_mode(2).with_expiration("1".into());
+    let message = body(Uuid::new_v4(), "confirmed", OffsetDateTime::now_utc());
+    put(&world, (&world.exchange, "event.status.confirmed"), &message, brief).await;
+    eventually("the letter", async || world.dead_letters().await == 1).await;
+    let letter = &world.run(&["dlq", "list", "--reason", "expired", "--since", "2026-01-01T00:00:00Z"]).await.json()[0];
+    assert_eq!(
+        (letter["reason"].as_str(), letter["exchange"].as_str()),
+        (Some("expired"), Some(world.exchange.as_str()))
+    );
+    assert!(letter["error"].as_str().unwrap().contains("RabbitMQ itself"), "{letter}");
+    let replay = world.run(&["dlq", "replay", "--reason", "expired", "--yes"]).await;
+    assert_eq!(replay.json()["replayed"], 1, "{replay:?}");
+    assert_eq!(drain(&world, &world.queue).await[0].body, message, "and does not expire again");
+}
+
+#[tokio::test]
+async fn replay_stops_by_itself_when_deletes_fail_again_long_before_they_are_letters() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.refuse_deletes().await;
+    let team = world.team().await;
+    let mut bodies = Vec::new();
+    for _ in 0..60 {
+        let event = world.event().await;
+        world.insert(&Snapshot::of(team).event(event)).await;
+        bodies.push(body_of_team(event, Some(team), "confirmed", OffsetDateTime::now_utc()));
+    }
+    for body in &bodies {
+        let letter =
+            with_headers(&[("lifecycle-reason", "attempts_exhausted"), ("lifecycle-exchange", &world.exchange)]);
+        put(&world, (&format!("{}.dlx", world.queue), "event.status.confirmed"), body, letter).await;
+    }
+    eventually("the letters", async || world.dead_letters().await == 60).await;
+    let replay = world.run(&["dlq", "replay", "--stop-on-failures", "20%", "--yes"]).await;
+    // After the first ten, or the twenty behind them where the worker is slow.
+    let replayed = u32::try_from(replay.json()["replayed"].as_u64().unwrap()).unwrap();
+    assert!(replay.code == 1 && [10, 30].contains(&replayed), "{replay:?}");
+    assert!(replay.stderr.contains("wait for another try"), "{replay:?}");
+    assert_eq!(world.dead_letters().await, 60 - replayed);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn interrupted_look_leaves_the_order() {
+    let world = world().await;
+    let ids = letters(&world, 6_000, "team_mismatch").await;
+    let commands: [&[&str]; 3] = [&["dlq", "stats"], &["dlq", "replay"], &["dlq", "export"]];
+    for command in commands {
+        let mut child = world.program(command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        eventually("letters to be held", async || {
+            world.dead_letters().await < 6_000 || child.try_wait().unwrap().is_some()
+        })
+        .await;
+        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        sent.unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        assert!(matches!(ended.status.code(), Some(0 | 1)), "{command:?}: {ended:?}");
+        eventually("all to be back", async || world.dead_letters().await == 6_000).await;
+        assert_eq!(listed(&world, &["--limit", "6000"]).await, ids, "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn doctor_sees_that_a_command_holds_the_letters() {
+    let world = world().await;
+    letters(&world, 10, "team_mismatch").await;
+    let mut replay = world.program(&["dlq", "replay", "--rate", "1", "--yes"]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("letters to be held", async || world.dead_letters().await == 0).await;
+    let doctor = world.run(&["doctor", "--output", "table"]).await;
+    assert!(doctor.stdout.contains("a dlq command holds them"), "{doctor:?}");
+    replay.kill().unwrap();
+    replay.wait().unwrap();
+}
+
+#[tokio::test]
+async fn edited_letter_keeps_the_time_of_its_property() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    let seconds = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap() + 60;
+    let properties =
+        BasicProperties::default().with_delivery_mode(2).with_timestamp(seconds).with_message_id("m".into());
+    let bad = format!(r#"{{"event_id": "{event}", "status": "conffirmed"}}"#);
+    world.publish_with(&[bad.clone().into_bytes()], &properties).await;
+    eventually("the letter", async || world.dead_letters().await == 1).await;
+    let file = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
+    std::fs::write(&file, bad.replace("conffirmed", "confirmed")).unwrap();
+    let replay = world.run(&["dlq", "replay", "--message-id", "m", "--body", file.to_str().unwrap(), "--yes"]).await;
+    assert_eq!(replay.code, 0, "{replay:?}");
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert!(world.snapshots().await.is_empty());
+    std::fs::remove_file(file).ok();
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn terminal_obeys_nothing_that_a_publisher_wrote() {
+    let world = world().await;
+    let evil = with_headers(&[("lifecycle-reason", "invalid_json"), ("lifecycle-error", "\u{1b}[2J")]);
+    put(&world, (&format!("{}.dlx", world.queue), "k"), b"\x1b[31m\nred", evil.with_message_id("\u{1b}[1m".into()))
+        .await;
+    eventually("the letter", async || world.dead_letters().await == 1).await;
+    for command in [&["dlq", "list"][..], &["dlq", "show"], &["dlq", "stats"]] {
+        let shown = world.run(&[command, &["--output", "table"]].concat()).await;
+        assert!(!shown.stdout.contains('\u{1b}') && shown.stdout.contains("\\u{1b}[1m"), "{shown:?}");
+    }
+    assert_eq!(world.run(&["dlq", "show", "--raw"]).await.stdout, "\u{1b}[31m\nred", "raw is raw");
+}
+
+#[tokio::test]
+async fn failure_is_told_while_stdin_is_still_open() {
+    let world = World::new().await; // nothing is declared, so the exchange is not there
+    let mut command = world.program(&["publish", "--from", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&body(Uuid::new_v4(), "lead", OffsetDateTime::now_utc())).unwrap();
+    stdin.write_all(b"\n").unwrap();
+    stdin.flush().unwrap();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("line 1: rejected by the broker") && stderr.contains("no exchange"), "{stderr}");
+    drop(stdin);
+}

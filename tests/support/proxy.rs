@@ -1,0 +1,106 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the way between worker and server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Everything passes.
+    Open,
+    /// Nothing passes and nobody is told: connections stay open, new ones are taken.
+    Stalled,
+    /// Connections are reset, new ones refused at once.
+    Cut,
+    /// A few hundred bytes every few milliseconds.
+    Slow,
+}
+
+/// A way between a worker and a server that a test can break. Gone when dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    way: Arc<watch::Sender<Way>>,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// In front of `host:port`.
+    pub async fn before(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Arc::new(watch::Sender::new(Way::Open));
+        let (sender, server) = (Arc::clone(&way), server.to_owned());
+        let listening = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *sender.borrow() == Way::Cut {
+                    continue; // dropped, so closed
+                }
+                tokio::spawn(join(client, server.clone(), sender.subscribe()));
+            }
+        });
+        Self { address, way, listening }
+    }
+
+    pub fn set(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+
+    /// The URL with this way in place of the server.
+    pub fn url(&self, url: &str) -> String {
+        let (before, after) = url.split_once('@').expect("a URL with a user");
+        let (_, path) = after.split_once('/').expect("a URL with a path");
+        format!("{before}@{}/{path}", self.address)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.way.send_replace(Way::Cut);
+    }
+}
+
+/// `host:port` of a URL.
+pub fn host_of(url: &str) -> &str {
+    url.split_once('@').expect("a URL with a user").1.split(['/', '?']).next().expect("a host")
+}
+
+async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) {
+    let Ok(server) = TcpStream::connect(&server).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut one = tokio::spawn(pass(from_client, to_server, way.clone()));
+    let mut other = tokio::spawn(pass(from_server, to_client, way.clone()));
+    // Both ends at once, as a reset does.
+    tokio::select! {
+        _ = way.wait_for(|way| *way == Way::Cut) => {}
+        _ = &mut one => {}
+        _ = &mut other => {}
+    }
+    one.abort();
+    other.abort();
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
+            return;
+        }
+        let slow = *way.borrow() == Way::Slow;
+        let most = if slow { 500 } else { bytes.len() };
+        let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
+        // What was on its way when the way was stalled stays there.
+        if way.wait_for(|way| *way != Way::Stalled).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+        if slow {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
