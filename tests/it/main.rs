@@ -6,14 +6,21 @@
 mod support;
 
 mod access;
+mod bad_input;
+mod broker_users;
 mod cap;
+mod cluster;
 mod commands;
+mod conditions;
 mod dead_letters;
 mod doctor;
 mod event_end;
 mod fates;
+mod faults;
 mod http;
 mod migrations;
+mod model;
+mod network;
 mod odd_letters;
 mod outages;
 mod outbox;
@@ -26,5 +33,6 @@ mod self_description;
 mod shutdown;
 mod snapshot_store;
 mod snapshots;
+mod tls;
 mod topology;
 mod ttl;

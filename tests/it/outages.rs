@@ -10,39 +10,23 @@ use snapshot_lifecycle::pipeline::{Pipeline, PipelineOptions};
 use snapshot_lifecycle::telemetry::{Health, Metrics};
 use sqlx::Connection;
 
-use crate::support::{Servers, Snapshot, World, body, eventually, set};
-
-struct Bookings {
-    bodies: Vec<Vec<u8>>,
-}
-
-/// Confirmed events with a snapshot each.
-async fn bookings(world: &World, count: usize) -> Bookings {
-    let team = world.team().await;
-    let mut bodies = Vec::new();
-    for _ in 0..count {
-        let event = world.event().await;
-        world.insert(&Snapshot::of(team).event(event)).await;
-        bodies.push(body(event, "confirmed", OffsetDateTime::now_utc()));
-    }
-    Bookings { bodies }
-}
+use crate::support::{Servers, Snapshot, World, eventually, set};
 
 #[tokio::test]
 async fn database_that_stops_and_starts_holds_messages_and_loses_none() {
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let before = bookings(&world, 20).await;
-    let during = bookings(&world, 20).await;
+    let before = world.ending_events(20).await;
+    let during = world.ending_events(20).await;
     let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
-    world.publish_raw(&before.bodies).await;
+    world.publish_raw(&before).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 20.0).await;
 
     servers.control(&["postgres", "stop", "immediate"]);
     worker.becomes_ready(false).await;
     assert_eq!(worker.get("/livez").0, 200);
-    world.publish_raw(&during.bodies).await;
+    world.publish_raw(&during).await;
     eventually("the worker to hold messages", async || {
         !worker.logged("database does not take deletes; holding messages").is_empty()
     })
@@ -62,10 +46,10 @@ async fn broker_that_is_killed_and_started_again_is_found_again() {
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let before = bookings(&world, 20).await;
-    let after = bookings(&world, 20).await;
+    let before = world.ending_events(20).await;
+    let after = world.ending_events(20).await;
     let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "300ms")]).await;
-    world.publish_raw(&before.bodies).await;
+    world.publish_raw(&before).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 20.0).await;
 
     servers.control(&["rabbitmq", "kill"]);
@@ -78,7 +62,7 @@ async fn broker_that_is_killed_and_started_again_is_found_again() {
 
     servers.control(&["rabbitmq", "start"]);
     worker.becomes_ready(true).await;
-    world.publish_raw(&after.bodies).await;
+    world.publish_raw(&after).await;
     eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
     worker.stop().await;
     assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
@@ -89,10 +73,10 @@ async fn worker_started_while_both_servers_are_away_waits_for_them() {
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 5).await;
+    let booked = world.ending_events(5).await;
     let first = world.worker().await;
     first.stop().await;
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     servers.control(&["postgres", "stop"]);
     servers.control(&["rabbitmq", "stop"]);
     let worker = world.start_worker(&[]).await;
@@ -110,11 +94,11 @@ async fn worker_started_while_both_servers_are_away_waits_for_them() {
 async fn killed_worker_leaves_its_messages_to_the_next() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 200).await;
+    let booked = world.ending_events(200).await;
     // Each delete takes a while, so that the kill comes in the middle.
     world.make_each_delete_take("0.002").await;
     let worker = world.worker_with(&[("LIFECYCLE_PREFETCH", "50")]).await;
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     worker.kill();
     let next = world.worker().await;
@@ -127,13 +111,13 @@ async fn killed_worker_leaves_its_messages_to_the_next() {
 async fn queue_that_is_deleted_under_the_worker_is_made_again() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 3).await;
+    let booked = world.ending_events(3).await;
     let worker = world.worker().await;
     let (connection, channel) = world.channel().await;
     channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
     eventually("the worker to notice", async || !worker.logged("subscription ended; beginning again").is_empty()).await;
     eventually("the worker to consume again", async || worker.logged("consuming").len() == 2).await;
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 3.0).await;
     assert_eq!(world.snapshots().await, set([survivor]));
     connection.close(200, "done".into()).await.ok();
@@ -143,16 +127,16 @@ async fn queue_that_is_deleted_under_the_worker_is_made_again() {
 async fn cancel_that_comes_behind_waiting_deliveries_is_noticed() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 6).await;
+    let booked = world.ending_events(6).await;
     world.make_each_delete_take("1").await;
     let worker = world.worker().await;
-    world.publish_raw(&booked.bodies[..1]).await;
+    world.publish_raw(&booked[..1]).await;
     world.a_delete_is_under_way().await;
-    world.publish_raw(&booked.bodies[1..]).await;
+    world.publish_raw(&booked[1..]).await;
     let (connection, channel) = world.channel().await;
     channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
     eventually("the worker to consume again", async || worker.logged("consuming").len() == 2).await;
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     eventually("all rows of ended events to be gone", async || world.snapshots().await == set([survivor])).await;
     connection.close(200, "done".into()).await.ok();
 }
@@ -162,7 +146,7 @@ async fn database_that_stands_still_without_a_word_is_noticed_and_found_again() 
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 5).await;
+    let booked = world.ending_events(5).await;
     let worker = world.worker().await;
     let mut frozen: Vec<i32> =
         sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE application_name = 'snapshot-lifecycle'")
@@ -176,7 +160,7 @@ async fn database_that_stands_still_without_a_word_is_noticed_and_found_again() 
         }
     };
     signal("-STOP");
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     worker.becomes_ready(false).await;
     assert_eq!(worker.get("/livez").0, 200);
     signal("-CONT");
@@ -190,7 +174,7 @@ async fn database_that_stands_still_without_a_word_is_noticed_and_found_again() 
 async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
-    let booked = bookings(&world, 1).await;
+    let booked = world.ending_events(1).await;
     world.worker().await.stop().await; // declares the queue
     // Answers every question, takes no delete.
     let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
@@ -208,7 +192,7 @@ async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() 
         tokio::spawn(Pipeline::new(options, world.database(), health.clone(), Metrics::new()).run(stop.clone()));
     eventually("the pipeline to consume", async || health.is_ready()).await;
     sqlx::raw_sql("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE").execute(&mut host).await.unwrap();
-    world.publish_raw(&booked.bodies).await;
+    world.publish_raw(&booked).await;
     eventually("the message to be back in the queue", async || world.depth(&world.queue).await == 1).await;
     // Nobody takes it while the outage lasts, so we can; 3.10 counts from 0, later ones leave out a 0.
     let (connection, channel) = world.channel().await;

@@ -1,0 +1,153 @@
+//! RabbitMQ's users: each kind with the permissions that the README gives it, which are enough, and no more.
+
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, body, finish};
+
+/// Configure, write and read, as the README's table has them.
+fn permissions(kind: &str, world: &World) -> [String; 3] {
+    let readme = include_str!("../../README.md");
+    let row = readme.lines().find(|line| line.starts_with(&format!("| {kind} | `^"))).expect("a row of the README");
+    let cells: Vec<_> = row.split(" | ").skip(1).map(|cell| cell.trim_matches([' ', '|', '`'])).collect();
+    let regex_of = |name: &str| name.replace('.', "\\.");
+    let named = |cell: &str| {
+        // In a table of Markdown a bar is written with a backslash.
+        let cell =
+            cell.replace("\\|", "|").replace("event\\.status", "EXCHANGE").replace("snapshot-lifecycle", "QUEUE");
+        cell.replace("EXCHANGE", &regex_of(&world.exchange)).replace("QUEUE", &regex_of(&world.queue))
+    };
+    [named(cells[0]), named(cells[1]), named(cells[2])]
+}
+
+struct User<'a> {
+    servers: &'a PrivateServers,
+    name: String,
+    url: String,
+}
+
+impl<'a> User<'a> {
+    fn new(servers: &'a PrivateServers, world: &World, kind: &str) -> Self {
+        let name = format!("{}-{}", kind.replace(' ', "-"), Uuid::new_v4().simple());
+        let [configure, write, read] = permissions(kind, world);
+        servers.control(&["rabbitmq", "ctl", "add_user", &name, "secret"]);
+        servers.control(&["rabbitmq", "ctl", "set_permissions", "-p", "/", &name, &configure, &write, &read]);
+        let host = servers.pair().amqp_url.split_once('@').unwrap().1.to_owned();
+        let url = format!("amqp://{name}:secret@{host}");
+        Self { servers, name, url }
+    }
+
+    fn run(&self, world: &World, command: &[&str]) -> Finished {
+        let mut program = world.program(command);
+        program.env("AMQP_URL", &self.url);
+        finish(program)
+    }
+
+    async fn channel(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+        (connection, channel)
+    }
+
+    async fn may_publish(&self, exchange: &str) -> bool {
+        let (_connection, channel) = self.channel().await;
+        let options = BasicPublishOptions::default();
+        let sent =
+            channel.basic_publish(exchange.into(), "nobody".into(), options, b"", BasicProperties::default()).await;
+        match sent {
+            Ok(confirm) => confirm.await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    async fn may_read(&self, queue: &str) -> bool {
+        let (_connection, channel) = self.channel().await;
+        channel.basic_get(queue.into(), BasicGetOptions::default()).await.is_ok()
+    }
+
+    async fn may_declare(&self, queue: &str) -> bool {
+        let (_connection, channel) = self.channel().await;
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        channel.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
+    }
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.servers.control(&["rabbitmq", "ctl", "delete_user", &self.name]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_user_can_do_its_work_and_nothing_else() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let (exchange, queue) = (world.exchange.clone(), world.queue.clone());
+    let letters = format!("{queue}.dead-letter");
+
+    let declaring = User::new(&servers, &world, "worker, `declare`");
+    world.worker_with(&[("AMQP_URL", &declaring.url)]).await.stop().await;
+    assert!(!declaring.may_declare("something-else").await && !declaring.may_publish("amq.direct").await);
+
+    let worker = User::new(&servers, &world, "worker, `verify`");
+    let publisher = User::new(&servers, &world, "publisher");
+    let operator = User::new(&servers, &world, "operator");
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let variables = [("AMQP_URL", worker.url.as_str()), ("LIFECYCLE_TOPOLOGY", "verify")];
+    let running = world.worker_with(&variables).await;
+    let doctor = finish({
+        let mut program = world.program(&["doctor"]);
+        program.envs(variables);
+        program
+    });
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+
+    let id = event.to_string();
+    let confirmed = publisher.run(&world, &["publish", "--event-id", &id, "--status", "confirmed"]);
+    assert_eq!(confirmed.code, 0, "{confirmed:?}");
+    running.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    world.refuse_deletes().await;
+    let stubborn = world.event().await;
+    world.insert(&Snapshot::of(team).event(stubborn)).await;
+    world.publish_raw(&[b"not json".to_vec(), body(stubborn, "confirmed", OffsetDateTime::now_utc())]).await;
+    running.reaches("messages_total{outcome=\"dead_lettered\"}", 1.0).await;
+    running.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
+
+    for command in [
+        &["dlq", "list"][..],
+        &["dlq", "stats"],
+        &["dlq", "show"],
+        &["dlq", "export"],
+        &["dlq", "replay"],
+        &["dlq", "replay", "--stop-on-failures", "99%", "--max-replays", "1", "--yes"],
+    ] {
+        let done = operator.run(&world, command);
+        assert!(done.code == 0 || done.stderr.contains("stop-on-failures"), "{command:?}: {done:?}");
+        assert!(
+            !done.stderr.contains("ACCESS_REFUSED") && !done.stderr.contains("no permission"),
+            "{command:?}: {done:?}"
+        );
+    }
+    running.reaches("messages_total{outcome=\"dead_lettered\"}", 2.0).await;
+    let marked = operator.run(&world, &["dlq", "replay", "--max-replays", "1", "--yes"]);
+    assert_eq!((marked.code, &marked.json()["replayed_too_often"]), (0, &1.into()), "{marked:?}");
+    let purged = operator.run(&world, &["dlq", "purge", "--yes"]);
+    assert_eq!((purged.code, &purged.json()["purged"]), (0, &1.into()), "{purged:?}");
+    running.stop().await;
+
+    assert!(!worker.may_publish(&exchange).await, "the worker publishes no status unless the outbox is used");
+    assert!(!worker.may_read(&letters).await && !worker.may_declare("something-else").await);
+    assert!(!worker.may_publish("amq.direct").await && !worker.may_publish("").await);
+    assert!(!publisher.may_read(&queue).await && !publisher.may_read(&letters).await);
+    assert!(!publisher.may_publish(&format!("{queue}.dlx")).await && !publisher.may_publish("").await);
+    assert!(!publisher.may_declare("something-else").await);
+    assert!(!operator.may_declare("something-else").await && !operator.may_publish("").await);
+    assert!(!operator.may_read(&format!("{queue}.wait.1m")).await);
+}

@@ -1,0 +1,86 @@
+//! The way to either server is cut, stalls or is slow, under load: noticed in seconds, mended by itself, nothing lost.
+
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use crate::support::{Proxy, Snapshot, Way, World, body, eventually, host_of, set};
+
+const EVENTS: usize = 120;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Database,
+    Broker,
+}
+
+/// Messages come in all the while; the way is broken in the middle and mended later.
+async fn broken_in_the_middle(side: Side, way: Way) {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let team = world.team().await;
+    let server = if side == Side::Database { &world.database_url } else { &world.servers.amqp_url };
+    let proxy = Proxy::before(host_of(server)).await;
+    let url = proxy.url(server);
+    let variable = if side == Side::Database { "DATABASE_URL" } else { "AMQP_URL" };
+    let worker = world.worker_with(&[(variable, &url), ("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    for n in 0..EVENTS {
+        let event = world.event().await;
+        world.insert(&Snapshot::of(team).event(event)).await;
+        world.publish_raw(&[body(event, "confirmed", OffsetDateTime::now_utc())]).await;
+        if n % 10 == 0 {
+            world.publish_raw(&[format!("not json {n}").into_bytes()]).await;
+        }
+        if n == EVENTS / 3 {
+            proxy.set(way);
+        }
+        if n == 2 * EVENTS / 3 && way != Way::Slow {
+            let began = Instant::now();
+            worker.becomes_ready(false).await;
+            // Not a measurement: TCP alone would take a quarter of an hour.
+            assert!(began.elapsed() < Duration::from_secs(45), "{side:?} {way:?}: noticed after {:?}", began.elapsed());
+            assert_eq!(worker.get("/livez").0, 200);
+            proxy.set(Way::Open);
+        }
+    }
+    worker.becomes_ready(true).await;
+    eventually("every event to be ended", async || world.snapshots().await == set([survivor])).await;
+    eventually("all letters", async || world.dead_letters().await >= 12).await;
+    proxy.set(Way::Open);
+    worker.stop().await;
+    // A letter whose confirm was lost may be there twice; there are no others.
+    let letters = world.take_letters_once().await;
+    let expected = (0..EVENTS).filter(|n| n % 10 == 0).map(|n| format!("not json {n}").into_bytes()).collect();
+    assert_eq!(letters, expected, "{side:?} {way:?}");
+    assert_eq!(world.depth(&world.queue).await, 0);
+}
+
+#[tokio::test]
+async fn way_to_the_database_that_is_cut() {
+    broken_in_the_middle(Side::Database, Way::Cut).await;
+}
+
+#[tokio::test]
+async fn way_to_the_database_that_stalls() {
+    broken_in_the_middle(Side::Database, Way::Stalled).await;
+}
+
+#[tokio::test]
+async fn way_to_the_database_that_is_slow() {
+    broken_in_the_middle(Side::Database, Way::Slow).await;
+}
+
+#[tokio::test]
+async fn way_to_the_broker_that_is_cut() {
+    broken_in_the_middle(Side::Broker, Way::Cut).await;
+}
+
+#[tokio::test]
+async fn way_to_the_broker_that_stalls() {
+    broken_in_the_middle(Side::Broker, Way::Stalled).await;
+}
+
+#[tokio::test]
+async fn way_to_the_broker_that_is_slow() {
+    broken_in_the_middle(Side::Broker, Way::Slow).await;
+}
