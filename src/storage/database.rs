@@ -86,13 +86,21 @@ impl Database {
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
         let longest = limits.lock + limits.statement + ACQUIRE_TIMEOUT + MARGIN;
-        if let Ok(done) = tokio::time::timeout(longest, work).await {
-            return done;
+        let done =
+            tokio::time::timeout(longest, work).await.unwrap_or_else(|_| Err(StorageError::no_answer(operation)));
+        // A session keeps the default that it began with, and outlives a primary's turning into a standby: one that only reads
+        // would go on so for as long as it lives.
+        if done.as_ref().is_err_and(|error| error.is_silence() || error.is_read_only()) {
+            self.let_go();
         }
+        done
+    }
+
+    /// Connects anew from now on.
+    fn let_go(&self) {
         let fresh = pool(&self.options, self.connections);
         let stale = std::mem::replace(&mut *self.pool.write().unwrap_or_else(PoisonError::into_inner), fresh);
         tokio::spawn(async move { tokio::time::timeout(MARGIN, stale.close()).await.ok() });
-        Err(StorageError::no_answer(operation))
     }
 
     /// Begins a transaction whose time-outs are its own and whose isolation does not depend on the database's default.

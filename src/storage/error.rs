@@ -84,6 +84,16 @@ impl StorageError {
         self.code().as_deref() == Some("57014")
     }
 
+    /// Whether the server was not heard of again.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self.cause, Cause::NoAnswer)
+    }
+
+    /// Whether the session only reads.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.code().as_deref() == Some("25006")
+    }
+
     /// Whether the role may not do it.
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {

@@ -28,6 +28,7 @@ mod passes;
 mod pooler;
 mod publish_file;
 mod publishing;
+mod random_faults;
 mod retention;
 mod self_description;
 mod shutdown;

@@ -110,6 +110,15 @@ impl World {
         depth
     }
 
+    /// Messages that have no fate yet and are in nobody's hands.
+    pub async fn waiting(&self) -> u32 {
+        let mut waiting = self.depth(&self.queue).await;
+        for delay in ["1s", "10s", "1m", "10m"] {
+            waiting += self.depth(&format!("{}.wait.{delay}", self.queue)).await;
+        }
+        waiting
+    }
+
     pub async fn dead_letters(&self) -> u32 {
         self.depth(&format!("{}.dead-letter", self.queue)).await
     }

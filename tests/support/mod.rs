@@ -3,6 +3,7 @@
 mod broker;
 mod process;
 mod proxy;
+mod random;
 mod servers;
 mod world;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 pub use broker::{Letter, body, body_of_team};
 pub use process::{Finished, Worker, finish, program};
 pub use proxy::{Proxy, Way, host_of};
+pub use random::Random;
 pub use servers::{PrivateServers, Servers};
 pub use world::{HOST_TABLES, Snapshot, World, set};
 

@@ -1,0 +1,23 @@
+use uuid::Uuid;
+
+/// Numbers that a printed seed brings back (xorshift).
+pub struct Random {
+    pub seed: u64,
+    state: u64,
+}
+
+impl Random {
+    /// `FAULTS_SEED`, or a new one.
+    pub fn new() -> Self {
+        let seed = std::env::var("FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 | 1);
+        Self { seed, state: seed }
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % limit
+    }
+}
