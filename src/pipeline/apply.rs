@@ -56,7 +56,10 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd]) -> Vec<Applied
             Err(error) => error,
         };
         // Nobody could pass: what is not done yet is held, and nothing is learnt about any message.
-        if error.verdict() == Verdict::Outage || database.try_delete_nothing(NARROWED).await.is_err() {
+        if error.verdict() == Verdict::Outage
+            || database.check_access().await.is_err()
+            || database.try_delete_nothing(NARROWED).await.is_err()
+        {
             tracing::warn!(
                 error = error.one_line(),
                 sqlstate = error.code(),

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -12,19 +13,23 @@ use crate::broker::{BrokerError, Delivery, Subscription, Taken};
 use crate::clock;
 use crate::lifecycle::Stop;
 use crate::policy::{EventEnd, Rule, merge};
+use crate::storage::AccessError;
 use crate::telemetry::{Dependency, Outcome};
 
 /// Messages a transaction. Measured: more of them make each batch longer without making the whole faster.
 const BATCH: usize = 1_000;
+/// A role from which row-level security came to hide rows meanwhile deletes nothing without an error.
+const CHECK_ACCESS_EVERY: Duration = Duration::from_secs(10);
+
 /// Why an epoch, or the work on one batch, has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// Asked to stop.
     Stopped,
     /// Connection, channel or consumer gone.
     Lost,
-    /// The database has been away for longer than a batch is held.
-    Outage,
+    /// The database has been away for longer than a batch is held; with what it did not take.
+    Outage(Vec<EventEnd>),
 }
 
 impl Pipeline {
@@ -33,6 +38,7 @@ impl Pipeline {
         let mut unsettled: Vec<Unsettled> = Vec::new();
         let mut pauses = Pauses::for_outage();
         let mut next_try = Instant::now();
+        let mut checked = Instant::now();
         loop {
             let taken = tokio::select! {
                 biased;
@@ -41,6 +47,9 @@ impl Pipeline {
                 taken = subscription.take(BATCH) => Some(taken),
             };
             let ended = match taken {
+                Some(Taken::Batch(_)) if checked.elapsed() > CHECK_ACCESS_EVERY && self.has_lost_access().await => {
+                    Err(End::Outage(Vec::new()))
+                }
                 Some(Taken::Batch(batch)) => self.work(batch, subscription, &mut unsettled, stop).await,
                 Some(Taken::Ended(error)) => {
                     let error =
@@ -53,7 +62,10 @@ impl Pipeline {
             if let Err(end) = ended {
                 return end;
             }
-            if let Err(error) = subscription.widen().await {
+            if checked.elapsed() > CHECK_ACCESS_EVERY {
+                checked = Instant::now();
+            }
+            if let Err(error) = subscription.widen(!unsettled.is_empty()).await {
                 tracing::warn!(error = error.one_line(), "subscription ended; beginning again");
                 return End::Lost;
             }
@@ -87,13 +99,14 @@ impl Pipeline {
             if in_hand.is_empty() {
                 if !applied.is_empty() {
                     self.health.set(Dependency::Postgres, true);
+                    self.health.hold(false);
                 }
                 self.metrics.observe_batch(size, began.elapsed());
                 tracing::debug!(messages = size, seconds = began.elapsed().as_secs_f64(), "batch settled");
                 return Ok(());
             }
             whole = false;
-            self.health.set(Dependency::Postgres, false);
+            self.health.hold(true);
             if !subscription.is_alive() {
                 return Err(End::Lost);
             }
@@ -102,7 +115,7 @@ impl Pipeline {
             }
             if held_since.elapsed() > self.options.hold_at_most {
                 tracing::warn!(messages = in_hand.len(), "outage outlasts the hold; messages go back to the queue");
-                return Err(End::Outage);
+                return Err(End::Outage(ends(&in_hand)));
             }
             pause(&mut pauses, stop).await;
             if stop.soft.is_cancelled() {
@@ -113,17 +126,31 @@ impl Pipeline {
 
     /// One transaction for all event ends of the items, each distinct one once.
     async fn apply(&self, items: &[Item]) -> HashMap<Key, Applied> {
-        let ends = merge(items.iter().filter_map(|item| match &item.request {
-            Request::End(end) => Some(*end),
-            Request::Ignore { .. } | Request::Reject(_) => None,
-        }));
+        let ends = ends(items);
         if ends.is_empty() {
             return HashMap::new();
         }
         let applied = apply(&self.database, &ends).await;
+        self.count(&applied);
+        ends.iter().map(key).zip(applied).collect()
+    }
+
+    pub(super) fn count(&self, applied: &[Applied]) {
         let rows = applied.iter().map(|applied| if let Applied::Done(rows) = applied { *rows } else { 0 }).sum();
         self.metrics.count_deleted(Rule::EventEnd, rows);
-        ends.iter().map(key).zip(applied).collect()
+    }
+
+    /// Whether the role may do the job no longer.
+    async fn has_lost_access(&self) -> bool {
+        match self.database.check_access().await {
+            Err(error @ (AccessError::Role(_) | AccessError::NotMigrated(_))) => {
+                tracing::error!(%error, "cannot go on with this database; messages go back to the queue");
+                self.health.set(Dependency::Postgres, false);
+                true
+            }
+            // Whether it answers is found out by the work itself.
+            Ok(()) | Err(AccessError::Storage(_)) => false,
+        }
     }
 
     /// Gives each item its fate and returns those that are held. `whole`: items and `unsettled` are all that is not settled
@@ -182,6 +209,14 @@ impl Pipeline {
         self.metrics.count_messages(Outcome::Ignored, ignored);
         Ok(held)
     }
+}
+
+/// The event ends that the items ask for, each distinct one once.
+fn ends(items: &[Item]) -> Vec<EventEnd> {
+    merge(items.iter().filter_map(|item| match &item.request {
+        Request::End(end) => Some(*end),
+        Request::Ignore { .. } | Request::Reject(_) => None,
+    }))
 }
 
 /// What makes event ends the same for [`merge`].

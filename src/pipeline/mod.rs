@@ -6,7 +6,7 @@
 //!
 //! During an outage of the database a batch is held in hand, which costs it nothing, for up to a minute; after that
 //! everything goes back to the queue, which costs each message in hand one delivery, and nothing is taken until the database
-//! takes deletes again. So an outage of any length costs a message one delivery of its limit.
+//! takes deletes again, those that it refused first of all. So an outage of any length costs a message one delivery of its limit.
 
 mod apply;
 mod epoch;

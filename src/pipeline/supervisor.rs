@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::apply::{Applied, apply};
 use super::epoch::End;
 use crate::backoff::Pauses;
 use crate::broker::{BrokerAddress, Publisher, Subscription, Topology};
 use crate::lifecycle::Stop;
+use crate::policy::EventEnd;
 use crate::storage::{AccessError, Database};
 use crate::telemetry::{Dependency, Health, Metrics};
 
@@ -53,11 +55,17 @@ impl Pipeline {
     pub async fn run(self, stop: Stop) {
         let mut pauses = Pauses::for_outage();
         let mut first_contact = true;
+        let mut refused = Vec::new();
         while !stop.soft.is_cancelled() {
             // Nothing is taken that could not be worked on.
             if !self.database_answers(first_contact, &mut pauses, &stop).await {
                 break;
             }
+            if !self.takes(&refused, &stop).await {
+                pause(&mut pauses, &stop).await;
+                continue;
+            }
+            refused.clear();
             let opening = Subscription::open(&self.options.address, &self.options.topology, self.options.prefetch);
             let opened = tokio::select! {
                 opened = opening => opened,
@@ -82,8 +90,10 @@ impl Pipeline {
                     if began.elapsed() > GOOD_EPOCH {
                         pauses.reset();
                     }
-                    if end == End::Stopped {
-                        break;
+                    match end {
+                        End::Stopped => break,
+                        End::Lost => {}
+                        End::Outage(ends) => refused = ends,
                     }
                 }
                 Err(error) => {
@@ -106,6 +116,23 @@ impl Pipeline {
             pause(&mut pauses, &stop).await;
         }
         self.publisher.close().await;
+    }
+
+    /// Whether the database takes what it last refused. Some outages show in nothing else, such as a disk that is full for one
+    /// table. Their messages are back in the queue; the rule deletes the same rows whoever applies it, and however often.
+    async fn takes(&self, refused: &[EventEnd], stop: &Stop) -> bool {
+        if !refused.is_empty() {
+            let applied = tokio::select! {
+                applied = apply(&self.database, refused) => applied,
+                () = stop.soft.cancelled() => return false, // what was not committed is rolled back
+            };
+            self.count(&applied);
+            if applied.iter().all(|applied| *applied == Applied::Held) {
+                return false;
+            }
+        }
+        self.health.hold(false);
+        true
     }
 
     /// Waits until the database answers and the role may do the job; `false` when there is no point in going on.

@@ -59,7 +59,7 @@ impl Database {
                        AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))) \
                  UNION ALL \
                  SELECT format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
-                 WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive \
+                 WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive AND p.polcmd <> 'a' \
                    AND pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
                    AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))",
             )

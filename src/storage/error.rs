@@ -1,3 +1,5 @@
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {operation}")]
@@ -71,11 +73,20 @@ impl StorageError {
             // We stood still for too long in a transaction; or it is read-only: a standby about to be promoted, a full disk's
             // guard. No message is at fault.
             "25P03" | "25006" => Verdict::Outage,
+            // What Supavisor says when it has no connection to the server, and ends ours.
+            "XX000" if self.is_fatal() && !self.cause.to_string().contains("not found") => Verdict::Outage,
             _ => match &code[..2] {
                 "08" | "53" | "57" | "58" => Verdict::Outage,
                 _ => Verdict::Refused,
             },
         }
+    }
+
+    /// Whether it ended the connection.
+    fn is_fatal(&self) -> bool {
+        let Cause::Driver(error) = &self.cause else { return false };
+        let postgres = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+        postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
     }
 
     /// Whether the statement ran out of its time, as against waiting for a lock.

@@ -30,6 +30,7 @@ impl Dependency {
 #[derive(Clone)]
 pub struct Health {
     up: Arc<[AtomicBool; 2]>,
+    holding: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
@@ -37,13 +38,13 @@ impl Health {
     /// Everything down.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { up: Arc::default(), metrics }
+        Self { up: Arc::default(), holding: Arc::default(), metrics }
     }
 
     /// Notes what was seen; logs when it changed.
     pub fn set(&self, dependency: Dependency, up: bool) {
         let before = self.up[dependency as usize].swap(up, Ordering::SeqCst);
-        self.metrics.set_up(dependency, up);
+        self.metrics.set_up(dependency, self.is_up(dependency));
         match (before, up) {
             (false, true) => tracing::info!(dependency = dependency.as_str(), "dependency is up"),
             (true, false) => tracing::warn!(dependency = dependency.as_str(), "dependency is down"),
@@ -51,10 +52,18 @@ impl Health {
         }
     }
 
+    /// Notes whether messages are held because the database does not take what they ask for. It may well answer everybody else
+    /// meanwhile, and is not up for that.
+    pub fn hold(&self, holding: bool) {
+        self.holding.store(holding, Ordering::SeqCst);
+        self.metrics.set_up(Dependency::Postgres, self.is_up(Dependency::Postgres));
+    }
+
     /// Whether it was up when last seen.
     #[must_use]
     pub fn is_up(&self, dependency: Dependency) -> bool {
-        self.up[dependency as usize].load(Ordering::SeqCst)
+        let held = dependency == Dependency::Postgres && self.holding.load(Ordering::SeqCst);
+        self.up[dependency as usize].load(Ordering::SeqCst) && !held
     }
 
     /// Whether the worker can do its job.

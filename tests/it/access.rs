@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, body, set};
+use crate::support::{Snapshot, World, body, eventually, set};
 
 /// Roles belong to the whole server, so each test has one of its own, made by the shipped script under another name.
 pub async fn worker_role(world: &World) -> String {
@@ -102,6 +102,54 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
         assert!(tried.is_err(), "the role may: {forbidden}");
     }
     connection.close().await.unwrap();
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn policy_for_inserts_alone_hides_nothing() {
+    let world = World::new().await;
+    let role = worker_role(&world).await;
+    world
+        .sql("CREATE POLICY small ON public.snapshots AS RESTRICTIVE FOR INSERT WITH CHECK (length(data::text) < 9)")
+        .await;
+    let mut command = world.program(&["sweep"]);
+    command.env("DATABASE_URL", url_of(&world, &role));
+    let swept = crate::support::finish(command);
+    assert_eq!(swept.code, 0, "{swept:?}");
+    drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn worker_from_which_rows_come_to_be_hidden_takes_no_more_until_they_are_shown_again() {
+    let world = World::new().await;
+    let role = worker_role(&world).await;
+    let url = url_of(&world, &role);
+    let worker = world.worker_with(&[("DATABASE_URL", &url), ("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let bodies = world.ending_events(3).await;
+    // The host's own policy raises nothing where it asks for the setting so; a delete would find no row.
+    world
+        .sql(format!(
+            "DROP POLICY {role}_select ON public.snapshots; DROP POLICY snapshots_team_isolation ON public.snapshots;
+             CREATE POLICY snapshots_team_isolation ON public.snapshots
+                 USING (team_id = NULLIF(current_setting('app.current_team_id', true), '')::uuid)"
+        ))
+        .await;
+    let lost = "cannot go on with this database; messages go back to the queue";
+    eventually("the worker to find out", async || {
+        // It looks from time to time, when something comes.
+        world.publish_raw(&[body(uuid::Uuid::new_v4(), "lead", OffsetDateTime::now_utc())]).await;
+        !worker.logged(lost).is_empty()
+    })
+    .await;
+    worker.becomes_ready(false).await;
+    world.publish_raw(&bodies).await;
+    worker.becomes_ready(false).await;
+    assert_eq!((world.snapshots().await.len(), world.dead_letters().await), (3, 0));
+    world.sql(format!("CREATE POLICY {role}_select ON public.snapshots FOR SELECT TO {role} USING (true)")).await;
+    eventually("the rows to be deleted", async || world.snapshots().await.is_empty()).await;
+    worker.becomes_ready(true).await;
+    worker.stop().await;
+    assert_eq!((world.dead_letters().await, world.depth(&world.queue).await), (0, 0));
     drop_role(&world, &role).await;
 }
 

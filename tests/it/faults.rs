@@ -165,6 +165,56 @@ async fn database_whose_disk_is_full_is_an_outage() {
 }
 
 #[tokio::test]
+async fn commit_that_waits_for_a_standby_that_is_gone_is_an_outage() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let bodies = world.ending_events(5).await;
+    // Neither of the two writes anything that would have to wait.
+    let set = async |names: &str| {
+        world.sql(format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await;
+        world.sql("SELECT pg_reload_conf()").await;
+    };
+    set("gone").await;
+    eventually("the server to know", async || {
+        sqlx::query_scalar::<_, String>("SHOW synchronous_standby_names").fetch_one(&world.pool).await.unwrap()
+            == "gone"
+    })
+    .await;
+    world.publish_raw(&bodies).await;
+    eventually("the worker to hold messages", async || {
+        worker.logged("database does not take deletes; holding messages").len() > 1
+    })
+    .await;
+    worker.becomes_ready(false).await;
+    assert_eq!(world.dead_letters().await, 0);
+    set("").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 5.0).await;
+    worker.becomes_ready(true).await;
+    worker.stop().await;
+    assert_eq!((world.dead_letters().await, world.snapshots().await.len(), world.depth(&world.queue).await), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn retention_policy_that_cannot_be_read_is_an_outage() {
+    let world = World::new().await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let bodies = world.ending_events(5).await;
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE snapshot_lifecycle.retention IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    world.publish_raw(&bodies).await;
+    eventually("the worker to hold messages", async || {
+        worker.logged("database does not take deletes; holding messages").len() > 1
+    })
+    .await;
+    assert_eq!(world.dead_letters().await, 0);
+    lock.rollback().await.unwrap();
+    worker.reaches("messages_total{outcome=\"applied\"}", 5.0).await;
+    worker.stop().await;
+    assert_eq!((world.dead_letters().await, world.snapshots().await.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn broker_short_of_memory_blocks_letters_and_loses_none() {
     alarm(["set_vm_memory_high_watermark", "0.000001"], ["set_vm_memory_high_watermark", "0.4"]).await;
 }

@@ -10,7 +10,7 @@ use snapshot_lifecycle::pipeline::{Pipeline, PipelineOptions};
 use snapshot_lifecycle::telemetry::{Health, Metrics};
 use sqlx::Connection;
 
-use crate::support::{Servers, Snapshot, World, eventually, set};
+use crate::support::{Servers, Snapshot, World, eventually, pause, set};
 
 #[tokio::test]
 async fn database_that_stops_and_starts_holds_messages_and_loses_none() {
@@ -172,6 +172,21 @@ async fn database_that_stands_still_without_a_word_is_noticed_and_found_again() 
 
 #[tokio::test]
 async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() {
+    outlasting_the_hold("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE", "COMMIT").await;
+}
+
+#[tokio::test]
+async fn outage_that_shows_in_nothing_but_the_delete_itself_costs_no_more() {
+    outlasting_the_hold(
+        "CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+         CREATE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
+        "DROP TRIGGER full_disk ON public.snapshots",
+    )
+    .await;
+}
+
+async fn outlasting_the_hold(begin: &'static str, end: &'static str) {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
     let booked = world.ending_events(1).await;
@@ -191,10 +206,15 @@ async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() 
     let pipeline =
         tokio::spawn(Pipeline::new(options, world.database(), health.clone(), Metrics::new()).run(stop.clone()));
     eventually("the pipeline to consume", async || health.is_ready()).await;
-    sqlx::raw_sql("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE").execute(&mut host).await.unwrap();
+    sqlx::raw_sql(begin).execute(&mut host).await.unwrap();
     world.publish_raw(&booked).await;
     eventually("the message to be back in the queue", async || world.depth(&world.queue).await == 1).await;
-    // Nobody takes it while the outage lasts, so we can; 3.10 counts from 0, later ones leave out a 0.
+    for _ in 0..80 {
+        pause().await;
+        assert_eq!(world.depth(&world.queue).await, 1, "nobody takes it while the outage lasts");
+    }
+    assert!(!health.is_ready());
+    // So we can; 3.10 counts from 0, later ones leave out a 0.
     let (connection, channel) = world.channel().await;
     let got = channel
         .basic_get(world.queue.as_str().into(), Default::default())
@@ -206,8 +226,11 @@ async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() 
     got.delivery.acker.nack(lapin::options::BasicNackOptions { requeue: true, ..Default::default() }).await.unwrap();
     connection.close(200, "done".into()).await.ok();
     assert!(!pipeline.is_finished());
-    sqlx::raw_sql("COMMIT").execute(&mut host).await.unwrap();
+    sqlx::raw_sql(end).execute(&mut host).await.unwrap();
     eventually("the row of the ended event to be gone", async || world.snapshots().await == set([survivor])).await;
+    // What was refused is applied before anything is taken; so another message shows that this one was.
+    world.publish_raw(&world.ending_events(1).await).await;
+    eventually("the second event to be ended", async || world.snapshots().await == set([survivor])).await;
     stop.soft.cancel();
     pipeline.await.unwrap();
     assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
