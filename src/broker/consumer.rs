@@ -71,10 +71,11 @@ impl Subscription {
         Ok((channel, consumer))
     }
 
-    /// To be called when a batch is settled: goes over to a whole prefetch, once what comes is beyond suspicion. Not to be dropped
-    /// half-way, which would leave a consumer that nobody listens to.
-    pub async fn widen(&mut self) -> Result<(), BrokerError> {
-        if !self.careful || !self.clean {
+    /// To be called when a batch is settled: goes over to a whole prefetch, once what came is beyond suspicion. So is one that is
+    /// `waiting` for its letter to be placed: it has crashed nobody. Not to be dropped half-way, which would leave a consumer that
+    /// nobody listens to.
+    pub async fn widen(&mut self, waiting: bool) -> Result<(), BrokerError> {
+        if !self.careful || !(self.clean || waiting) {
             return Ok(());
         }
         let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());

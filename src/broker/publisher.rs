@@ -75,7 +75,9 @@ impl Publisher {
     /// broker rejects ends the channel, and with it what is known of its neighbours; so they are then sent one by one, and some may
     /// arrive twice.
     pub async fn publish(&self, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
-        let mut answers = self.publish_together(messages).await;
+        // One deadline for all: on a blocked connection nothing is written, and each message waiting for itself would add up.
+        let deadline = Instant::now() + self.patience;
+        let mut answers = self.publish_together(messages, deadline).await;
         if messages.len() < 2 || !answers.iter().any(|answer| matches!(answer, Err(PublishError::Rejected(_)))) {
             return answers;
         }
@@ -85,7 +87,7 @@ impl Publisher {
                 continue;
             }
             *answer = if rejected < MOST_REJECTED {
-                self.publish_together(&[*message]).await.remove(0)
+                self.publish_together(&[*message], deadline).await.remove(0)
             } else {
                 Err(PublishError::Unconfirmed("not sent again, because too many beside it were rejected".to_owned()))
             };
@@ -98,10 +100,8 @@ impl Publisher {
         answers
     }
 
-    async fn publish_together(&self, messages: &[&Outgoing]) -> Vec<Result<(), PublishError>> {
+    async fn publish_together(&self, messages: &[&Outgoing], deadline: Instant) -> Vec<Result<(), PublishError>> {
         let mut held = self.link.lock().await;
-        // One deadline for all: on a blocked connection nothing is written, and each message waiting for itself would add up.
-        let deadline = Instant::now() + self.patience;
         let link = match held.take().filter(|link| link.channel.status().connected()) {
             Some(link) => link,
             None => match timeout_at(deadline, Link::open(&self.address)).await {
