@@ -7,6 +7,8 @@
 -- host. It is bound by row-level security and has policies of its own instead of BYPASSRLS.
 \set ON_ERROR_STOP on
 BEGIN;
+-- A policy needs the table for itself for a moment; behind a long query everybody else would queue up behind us.
+SET LOCAL lock_timeout = '5s';
 
 SELECT format('CREATE ROLE snapshot_lifecycle_worker LOGIN NOINHERIT PASSWORD %L', :'password')
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'snapshot_lifecycle_worker')

@@ -54,6 +54,9 @@ pub enum PassError {
     /// Another has the lease: this process was stopped or cut off for longer than it lasts.
     #[error("the lease went to another process")]
     LeaseLost,
+    /// Some rows are still there, without an error; the others are gone.
+    #[error("rows were found and not deleted; does a trigger or rule of the host keep them?")]
+    Kept,
     /// A statement failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -64,7 +67,7 @@ impl PassError {
     #[must_use]
     pub fn one_line(&self) -> String {
         match self {
-            Self::LeaseLost => self.to_string(),
+            Self::LeaseLost | Self::Kept => self.to_string(),
             Self::Storage(error) => error.one_line(),
         }
     }

@@ -213,7 +213,7 @@ impl Database {
 
 /// Looks at the table (`$1`, `$2`) and its columns (id `$3`, status `$4`, team `$5`); answers with what is wrong, or with the
 /// statements that install the trigger.
-const INSTALL: &str = r"
+const INSTALL: &str = r#"
 WITH found AS (
     SELECT c.oid, c.relkind::text AS kind,
            c.relispartition AS is_partition,
@@ -251,9 +251,10 @@ BEGIN
     BEGIN
         event := NEW.%3$I;
         team := %5$s;
-        reached := pg_catalog.lower(pg_catalog.btrim(NEW.%4$I::pg_catalog.text));
+        -- "C": in a Turkish database the lower case of CONFIRMED has an i without a dot.
+        reached := pg_catalog.lower(pg_catalog.btrim(NEW.%4$I::pg_catalog.text) COLLATE pg_catalog."C");
         IF TG_OP = 'UPDATE' THEN
-            was := pg_catalog.lower(pg_catalog.btrim(OLD.%4$I::pg_catalog.text));
+            was := pg_catalog.lower(pg_catalog.btrim(OLD.%4$I::pg_catalog.text) COLLATE pg_catalog."C");
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- A column was renamed, dropped or made another type, which must not fail the host's statement: by their numbers.
@@ -263,7 +264,7 @@ BEGIN
         END IF;
         SELECT CASE WHEN pg_catalog.lower(after ->> i.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> i.attname)::pg_catalog.uuid END,
                CASE WHEN pg_catalog.lower(after ->> t.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> t.attname)::pg_catalog.uuid END,
-               pg_catalog.lower(pg_catalog.btrim(after ->> s.attname)), pg_catalog.lower(pg_catalog.btrim(before ->> s.attname))
+               pg_catalog.lower(pg_catalog.btrim(after ->> s.attname) COLLATE pg_catalog."C"), pg_catalog.lower(pg_catalog.btrim(before ->> s.attname) COLLATE pg_catalog."C")
         INTO event, team, reached, was
         FROM pg_catalog.pg_attribute AS i
         LEFT JOIN pg_catalog.pg_attribute AS s ON s.attrelid = i.attrelid AND s.attnum = %8$s
@@ -294,4 +295,4 @@ $f$,
            CASE WHEN $5 IS NULL THEN 'NULL' ELSE format('NEW.%I', $5) END,
            json_build_object('id', $3, 'status', $4, 'team', $5)::text,
            f.id_number, f.status_number, COALESCE(f.team_number, 0))
-FROM (VALUES (1)) AS one LEFT JOIN found AS f ON true";
+FROM (VALUES (1)) AS one LEFT JOIN found AS f ON true"#;

@@ -70,7 +70,7 @@ impl SnapshotStore {
     pub async fn create(&self, team_id: Uuid, new: &NewSnapshot) -> Result<SnapshotMetadata, StoreError> {
         const WHAT: &str = "create a snapshot";
         let created = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(team_id, None).await?;
+            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
             let created = sqlx::query_as(concat!(
                 "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, params, data, expires_at) \
                  VALUES ($1, $2, $3, $4, $5, $6) RETURNING ",
@@ -96,7 +96,7 @@ impl SnapshotStore {
     pub async fn get(&self, team_id: Uuid, id: Uuid) -> Result<Option<Snapshot>, StoreError> {
         const WHAT: &str = "read a snapshot";
         let found = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(team_id, None).await?;
+            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
             let found = sqlx::query_as(concat!(
                 "SELECT ",
                 columns!(),
@@ -123,7 +123,7 @@ impl SnapshotStore {
     pub async fn delete(&self, team_id: Uuid, id: Uuid) -> Result<bool, StoreError> {
         const WHAT: &str = "delete a snapshot";
         let deleted = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(team_id, None).await?;
+            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
             let deleted = sqlx::query("DELETE FROM public.snapshots WHERE id = $1 AND team_id = $2")
                 .persistent(false)
                 .bind(id)
@@ -147,7 +147,7 @@ impl SnapshotStore {
     ) -> Result<u64, StoreError> {
         const WHAT: &str = "delete the event's snapshots";
         let deleted = self.database.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(team_id, Some(Rule::EventEnd)).await?;
+            let mut tx = self.begin(Limits::LONG, team_id, Some(Rule::EventEnd)).await?;
             let policy = retention_policy::load(&mut tx).await?;
             let deleted = sqlx::query(
                 "DELETE FROM public.snapshots \
@@ -173,8 +173,13 @@ impl SnapshotStore {
         self.database.close().await;
     }
 
-    async fn begin(&self, team_id: Uuid, rule: Option<Rule>) -> Result<Transaction<'static, Postgres>, StorageError> {
-        let mut tx = self.database.begin(Limits::SHORT, rule).await?;
+    async fn begin(
+        &self,
+        limits: Limits,
+        team_id: Uuid,
+        rule: Option<Rule>,
+    ) -> Result<Transaction<'static, Postgres>, StorageError> {
+        let mut tx = self.database.begin(limits, rule).await?;
         act_for(&mut tx, Some(team_id)).await?;
         Ok(tx)
     }

@@ -132,6 +132,31 @@ async fn times_that_no_calendar_has_are_swept_or_kept_like_any_other() {
 }
 
 #[tokio::test]
+async fn rows_that_the_host_keeps_hide_none_behind_them() {
+    let world = World::new().await;
+    let (team, long_ago) = (world.team().await, OffsetDateTime::UNIX_EPOCH);
+    let mut kept = std::collections::BTreeSet::new();
+    for n in 0..12 {
+        let expired = Snapshot::of(team).expires_at(long_ago + Duration::seconds(n));
+        kept.insert(world.insert(&expired.kind("contract")).await);
+    }
+    for n in 0..12 {
+        world.insert(&Snapshot::of(team).expires_at(long_ago + Duration::seconds(100 + n))).await;
+    }
+    world
+        .sql(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.snapshot_type = 'contract')
+                 EXECUTE FUNCTION public.keep();",
+        )
+        .await;
+    // A rate of five is a batch of five: fewer than are kept.
+    let swept = world.run(&["sweep", "--delete-rate", "5", "--yes"]).await;
+    assert_eq!(swept.code, 1, "{swept:?}");
+    assert_eq!(world.snapshots().await, kept);
+}
+
+#[tokio::test]
 async fn rows_that_the_host_keeps_without_an_error_end_the_pass_with_one() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
