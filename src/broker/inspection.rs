@@ -128,6 +128,16 @@ impl Inspection {
             }
         }
         if declares {
+            let own = [topology.dead_letter_exchange(), topology.retry_exchange()];
+            let mut exchanges: Vec<_> = own.into_iter().map(|name| (name, false)).collect();
+            exchanges.push((topology.exchange().to_owned(), true));
+            for (exchange, is_the_hosts) in exchanges {
+                // One of the host's that is there is used as it is.
+                let needed = !is_the_hosts || !exchange_is_there(&self.connection, &exchange).await?;
+                if needed && !self.may_declare_exchange(&exchange).await? {
+                    forbidden.push(format!("configure exchange {exchange}"));
+                }
+            }
             for queue in topology.queues() {
                 if !self.may_declare(&queue.name).await? {
                     forbidden.push(format!("configure queue {}", queue.name));
@@ -178,6 +188,15 @@ impl Inspection {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let refused = one("x-expires", AMQPValue::LongString("never".into()));
         allowed(answer("ask for a permission", channel.queue_declare(queue.into(), options, refused)).await.map(drop))
+    }
+
+    /// An alternate exchange that is no name is refused after the permission was checked, whether the exchange is there or not.
+    async fn may_declare_exchange(&self, exchange: &str) -> Result<bool, BrokerError> {
+        let channel = open_channel(&self.connection).await?;
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let refused = one("alternate-exchange", AMQPValue::Boolean(true));
+        let declaring = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, refused);
+        allowed(answer("ask for a permission", declaring).await)
     }
 
     /// Unbinding what was never bound needs what binding needs, and does nothing.

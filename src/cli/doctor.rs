@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::output::OutputOptions;
 use crate::broker::{BrokerAddress, Topology};
-use crate::config::{BrokerOptions, ConfigError, DatabaseOptions, MessageOptions, PassOptions};
+use crate::config::{
+    BrokerOptions, ConfigError, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions,
+};
 use crate::doctor::{BrokerExpectations, Finding, Patience, State, examine_database, examine_rabbitmq};
 use crate::storage::Database;
 
@@ -27,6 +29,10 @@ pub(super) struct Options {
     messages: MessageOptions,
     #[command(flatten, next_help_heading = "Passes")]
     passes: PassOptions,
+    #[command(flatten, next_help_heading = "Process")]
+    http: HttpOptions,
+    #[command(flatten)]
+    process: ProcessOptions,
     #[command(flatten, next_help_heading = "Output")]
     output: OutputOptions,
 }
@@ -43,7 +49,16 @@ const CONNECTIONS: u32 = 1;
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut checks = Vec::new();
+        // A value that cannot be used has ended the program before.
+        let mut checks = vec![Finding {
+            check: "configuration",
+            state: State::Ok,
+            says: format!(
+                "every value can be used; `run` would serve HTTP on {}, and stop within {:?}",
+                self.http.http_addr, self.process.shutdown_timeout
+            ),
+            mend: None,
+        }];
         let mut publishes = false;
         match Database::read_only(self.database.database_url.as_ref(), CONNECTIONS) {
             Ok(database) => {

@@ -104,20 +104,32 @@ pub(super) fn drift(compared: &[(String, Compared)], mode: TopologyMode) -> Vec<
 
 pub(super) fn delivery_limit(topology: &Topology, compared: &[(String, Compared)], version: Version) -> Finding {
     const CHECK: &str = "rabbitmq.delivery_limit";
+    // Whether it has ours; not known where the broker named another difference, or none.
     let limited = |queue: &str| {
         let name = format!("queue {queue}");
-        compared.iter().find(|(it, _)| *it == name).is_none_or(
-            |(_, how)| !matches!(how, Compared::Other(words) if matches!(differing(words), Some("x-delivery-limit" | "x-queue-type"))),
-        )
+        match compared.iter().find(|(it, _)| *it == name).map(|(_, how)| how) {
+            Some(Compared::Same) => Some(true),
+            Some(Compared::Other(words)) => match differing(words) {
+                Some("x-delivery-limit" | "x-queue-type") => Some(false),
+                _ => None,
+            },
+            Some(Compared::Missing | Compared::Hidden) | None => None,
+        }
     };
-    if !limited(topology.queue()) && version < LIMIT_BY_DEFAULT {
+    let (work, letters) = (limited(topology.queue()), limited(&topology.dead_letter_queue()));
+    if work == Some(false) {
+        let says = if version < LIMIT_BY_DEFAULT {
+            "the work queue has another delivery limit than 20, or none: a message that crashes the worker could do so for ever"
+        } else {
+            "the work queue has another delivery limit than the 20 that `run` gives it: a message that crashes the worker may do so more often, or is given up sooner"
+        };
         return Finding::warning(
             CHECK,
-            "the work queue has another delivery limit than 20, or none: a message that crashes the worker could do so for ever",
+            says,
             "make the queue anew (see rabbitmq.topology), or set delivery-limit by a policy",
         );
     }
-    if !limited(&topology.dead_letter_queue()) {
+    if letters == Some(false) {
         let says = if version < LIMIT_BY_DEFAULT {
             "the dead-letter queue has another delivery limit than `run` gives it: looking at letters may change their order"
         } else {
@@ -128,6 +140,9 @@ pub(super) fn delivery_limit(topology: &Topology, compared: &[(String, Compared)
             says,
             "make the queue anew (see rabbitmq.topology); until then look with `dlq export` once",
         );
+    }
+    if work.is_none() || letters.is_none() {
+        return Finding::skipped(CHECK, "the limits are not known: see rabbitmq.topology");
     }
     Finding::ok(
         CHECK,
@@ -148,9 +163,11 @@ mod tests {
         Topology::new("e".to_owned(), "q".to_owned(), TopologyMode::Declare)
     }
 
+    /// One of the two queues differs in this argument.
     fn other(queue: &str, argument: &str) -> Vec<(String, Compared)> {
         let words = format!("PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/'");
-        vec![(format!("queue {queue}"), Compared::Other(words))]
+        let how = |it: &str| if it == queue { Compared::Other(words.clone()) } else { Compared::Same };
+        ["q", "q.dead-letter"].map(|it| (format!("queue {it}"), how(it))).into()
     }
 
     #[test]
@@ -158,7 +175,8 @@ mod tests {
         let unlimited = other("q", "x-delivery-limit");
         assert_eq!(delivery_limit(&topology(), &unlimited, (3, 10)).state, State::Warning);
         assert_eq!(delivery_limit(&topology(), &unlimited, (3, 13)).state, State::Warning);
-        assert_eq!(delivery_limit(&topology(), &unlimited, (4, 0)).state, State::Ok);
+        assert!(delivery_limit(&topology(), &unlimited, (3, 13)).says.contains("for ever"));
+        assert!(delivery_limit(&topology(), &unlimited, (4, 0)).says.contains("given up sooner"));
     }
 
     #[test]
@@ -169,9 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn limit_of_another_argument_is_none_of_its_business() {
-        let other = other("q", "x-overflow");
-        assert!(delivery_limit(&topology(), &other, (3, 10)).says.contains("every one that comes back"));
-        assert!(delivery_limit(&topology(), &other, (4, 3)).says.contains("failures only"));
+    fn where_another_argument_differs_the_limit_is_not_known() {
+        // The broker names one difference, and there may be more.
+        for queue in ["q", "q.dead-letter"] {
+            assert_eq!(delivery_limit(&topology(), &other(queue, "x-overflow"), (3, 10)).state, State::Skipped);
+        }
+        assert_eq!(delivery_limit(&topology(), &[], (4, 0)).state, State::Skipped);
+    }
+
+    #[test]
+    fn what_counts_as_a_delivery_is_told_by_version() {
+        let same = other("neither", "");
+        assert!(delivery_limit(&topology(), &same, (3, 10)).says.contains("every one that comes back"));
+        assert!(delivery_limit(&topology(), &same, (4, 3)).says.contains("failures only"));
     }
 }
