@@ -1,7 +1,10 @@
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use crate::config::LogFormat;
 
@@ -17,21 +20,26 @@ pub struct LoggingError;
 /// Levels: `error` wants a person, `warn` mends itself but was not expected, `info` is one line an outcome, `debug` one line
 /// a message or batch.
 pub fn init(format: Option<LogFormat>, default_level: &str) -> Result<(), LoggingError> {
-    let mut filter = match std::env::var("RUST_LOG") {
+    let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(directives).map_err(|_| LoggingError)?,
         _ => EnvFilter::new(default_level),
     };
-    // Whatever RUST_LOG asks for: lapin's trace shows the password of the login and the bodies, and its errors are ours to
-    // report, once; sqlx warns of URL parameters with their values.
-    for capped in ["lapin=off", "sqlx=error"] {
-        filter = filter.add_directive(capped.parse().map_err(|_| LoggingError)?);
-    }
     let terminal = stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let subscriber = fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
-    match format {
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        LogFormat::Text => subscriber.with_ansi(terminal).init(),
-    }
+    let lines = fmt::layer().with_writer(stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).with_filter(filter).boxed()
+        }
+        LogFormat::Text => lines.with_ansi(terminal).with_filter(filter).boxed(),
+    };
+    registry().with(filter_fn(shows_no_secret)).with(lines).init();
     Ok(())
+}
+
+/// Whatever RUST_LOG asks for, however precisely: lapin's trace shows the password of the login and the bodies, and its errors are ours
+/// to report, once; sqlx warns of URL parameters with their values.
+fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
+    let of = |name: &str| metadata.target().starts_with(name);
+    !(of("lapin") || of("amq_protocol") || (of("sqlx") && *metadata.level() > Level::ERROR))
 }

@@ -61,7 +61,7 @@ impl World {
         tokio::task::spawn_blocking(move || finish(command)).await.unwrap()
     }
 
-    /// Starts a worker that never sweeps by itself, and waits until it is ready.
+    /// Starts a worker that sweeps and evicts only once, some seconds after its start, and waits until it is ready.
     pub async fn worker(&self) -> Worker {
         self.worker_with(&[]).await
     }

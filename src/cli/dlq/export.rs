@@ -45,9 +45,10 @@ enum Target {
 
 impl Export {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut target = Target::open(&self.to)?;
+        refuse_existing(&self.to)?;
         let mut walk = self.filter.walk();
         let look = async |hands: &mut Hands| {
+            let mut target = Target::open(&self.to)?;
             let bar = progress(Some(hands.queue.there().into()), "letters");
             let mut selection = Selection::of(hands.queue.there());
             while !walk.is_over() {
@@ -58,14 +59,17 @@ impl Export {
                     let mut line = serde_json::to_vec(&held.exported())?;
                     line.push(b'\n');
                     if !target.write(&line).with_context(|| format!("could not write to {}", self.to.display()))? {
-                        break;
+                        bar.finish_and_clear();
+                        return Ok(None); // nobody reads any longer: no selection of what nobody has
                     }
                 }
             }
             bar.finish_and_clear();
-            Ok(selection.to_string())
+            Ok(Some((target, selection.to_string())))
         };
-        let selection = super::with_queue(&self.broker, look).await?;
+        let Some((target, selection)) = super::with_queue(&self.broker, look).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         let Target::File { file, partial } = target else {
             note(&format!(
                 "`dlq purge` with the same filters and --exactly {selection} --yes removes these and no others"
@@ -94,11 +98,16 @@ impl Target {
         if to == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        refuse_existing(to)?;
         let mut partial = to.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = File::create(&partial).with_context(|| format!("could not make {}", partial.display()))?;
+        // Not one that is there: another export may be writing it.
+        let file = File::create_new(&partial).with_context(|| {
+            format!(
+                "could not make {}; remove it if it is left over from an export that was cut short",
+                partial.display()
+            )
+        })?;
         Ok(Self::File { file: BufWriter::new(file), partial })
     }
 
@@ -112,7 +121,7 @@ impl Target {
 }
 
 fn refuse_existing(to: &Path) -> anyhow::Result<()> {
-    if to.try_exists().with_context(|| format!("could not look for {}", to.display()))? {
+    if to != Path::new("-") && to.try_exists().with_context(|| format!("could not look for {}", to.display()))? {
         bail!("{} is there already; choose another name", to.display());
     }
     Ok(())

@@ -40,7 +40,7 @@ pub(super) struct Replay {
     /// A letter that was replayed so often stays, and is marked replayed_too_often
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     max_replays: u32,
-    /// Stop when this share of what was replayed has come back, such as 20%; looks after 10 letters, then after twice as many each time
+    /// Stop when this share of what was replayed has come back, such as 20%; looks after 10 letters, then after twice as many each time, at all that fails meanwhile
     #[arg(long, value_name = "SHARE", value_parser = percent)]
     stop_on_failures: Option<f64>,
     /// Send this file's content in place of the body of the one letter that matches; `lifecycle-replaces` names the old message

@@ -6,7 +6,7 @@ use clap::Args;
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::{ExportedLetter, HeldLetter};
-use crate::cli::output::{OutputOptions, Rows, write_stdout};
+use crate::cli::output::{OutputOptions, Rows, note, write_stdout};
 use crate::config::BrokerOptions;
 
 /// Shows dead letters whole, with all properties and headers; nothing is changed
@@ -42,11 +42,14 @@ impl Show {
                     letters.push(held.exported());
                 }
             }
-            Ok(letters)
+            Ok((letters, walk.position < hands.queue.there()))
         };
-        let letters = super::with_queue(&self.broker, look).await?;
+        let (letters, more) = super::with_queue(&self.broker, look).await?;
         if letters.is_empty() {
             bail!("no dead letter matches; `dlq list` shows what is there");
+        }
+        if more && self.filter.limit.is_none() && letters.len() == LIMIT as usize {
+            note(&format!("the first {LIMIT} that match; --limit shows more, `dlq list` is shorter"));
         }
         self.output.print(&letters, |letters| letters.iter().fold(Rows::new(["", ""]), add))?;
         Ok(ExitCode::SUCCESS)
