@@ -42,6 +42,7 @@ impl BrokerError {
                         AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::NOTFOUND
                     ) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
                 ),
+                ErrorKind::IOError(error) => !is_about_a_certificate(&error.to_string()),
                 _ => true,
             },
         }
@@ -99,4 +100,9 @@ impl BrokerError {
     pub fn one_line(&self) -> String {
         self.to_string().replace(['\r', '\n'], " ")
     }
+}
+
+/// Whether one side does not accept the other's certificate, in rustls' words.
+fn is_about_a_certificate(words: &str) -> bool {
+    ["invalid peer certificate", "received fatal alert"].iter().any(|sign| words.contains(sign))
 }

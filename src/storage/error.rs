@@ -111,14 +111,20 @@ impl StorageError {
         self.code().as_deref() == Some("42501")
     }
 
-    /// Whether waiting may mend it. A wrong password, a missing database or schema will not go away by waiting, so at
+    /// Whether waiting may mend it. A wrong password or authority, a missing database or schema will not go away by waiting, so at
     /// the start they stop the program; an outage does not.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.verdict() {
-            Verdict::Outage | Verdict::Conflict | Verdict::Timeout => {
-                !matches!(self.cause, Cause::Driver(sqlx::Error::Configuration(_)))
-            }
+            Verdict::Outage | Verdict::Conflict | Verdict::Timeout => match &self.cause {
+                Cause::Driver(sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) => false,
+                // One side does not accept the other's certificate, in rustls' words.
+                Cause::Driver(sqlx::Error::Io(error)) => {
+                    let words = error.to_string();
+                    !["invalid peer certificate", "received fatal alert"].iter().any(|sign| words.contains(sign))
+                }
+                _ => true,
+            },
             Verdict::Refused => false,
         }
     }

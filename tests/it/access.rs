@@ -79,6 +79,7 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
     assert_eq!(world.snapshots().await, set([ids[1], ids[2], ids[3]]));
     worker.stop().await;
 
+    world.sql("CREATE SCHEMA hosts_own; CREATE TABLE hosts_own.letters (id INT)").await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     // With the host's own setting the host's policy permits what ours does not; the restrictive one must still refuse.
     sqlx::raw_sql(AssertSqlSafe(format!("SET app.current_team_id = '{other}'")))
@@ -90,6 +91,11 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
         "UPDATE public.snapshots SET data = '{}'".to_owned(),
         "UPDATE public.snapshots SET id = gen_random_uuid()".to_owned(),
         "TRUNCATE public.snapshots".to_owned(),
+        "SELECT * FROM public.events".to_owned(),
+        "SELECT * FROM hosts_own.letters".to_owned(),
+        "DELETE FROM snapshot_lifecycle.lease".to_owned(),
+        "INSERT INTO snapshot_lifecycle.outbox (event_id, status) VALUES (gen_random_uuid(), 'confirmed')".to_owned(),
+        "CREATE SCHEMA mine".to_owned(),
         "SELECT * FROM public.teams".to_owned(),
         "DELETE FROM public.events".to_owned(),
         "UPDATE snapshot_lifecycle.retention SET keep_after_event = false".to_owned(),
@@ -103,6 +109,34 @@ async fn shipped_role_does_the_whole_job_and_nothing_else() {
     }
     connection.close().await.unwrap();
     drop_role(&world, &role).await;
+}
+
+#[tokio::test]
+async fn owner_passes_until_row_level_security_is_forced_upon_it() {
+    let world = World::new().await;
+    let owner = format!("owner_{}", Uuid::new_v4().simple());
+    world
+        .sql(format!(
+            "CREATE ROLE {owner} LOGIN PASSWORD 'secret'; ALTER TABLE public.snapshots OWNER TO {owner};
+             GRANT USAGE ON SCHEMA snapshot_lifecycle TO {owner}; GRANT ALL ON ALL TABLES IN SCHEMA snapshot_lifecycle TO {owner}"
+        ))
+        .await;
+    let run = |arguments: &[&str]| {
+        let mut command = world.program(arguments);
+        command.env("DATABASE_URL", url_of(&world, &owner));
+        crate::support::finish(command)
+    };
+    assert_eq!(run(&["sweep"]).code, 0, "row-level security does not bind an owner");
+    world.sql("ALTER TABLE public.snapshots FORCE ROW LEVEL SECURITY").await;
+    for arguments in [&["sweep"][..], &["run", "--http-addr", "127.0.0.1:0"], &["doctor"]] {
+        let refused = run(arguments);
+        let said = format!("{}{}", refused.stderr, refused.stdout);
+        assert_eq!(refused.code, 1, "{arguments:?}: {said}");
+        assert!(said.contains("row-level security hides rows from its DELETE"), "{arguments:?}: {said}");
+        assert!(said.contains("deploy/sql/worker-role.sql"), "{arguments:?}: {said}");
+    }
+    // The table goes with its owner, and the rest of the rights.
+    drop_role(&world, &owner).await;
 }
 
 #[tokio::test]

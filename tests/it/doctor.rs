@@ -37,6 +37,13 @@ impl Checkup {
         assert!(found, "{check} {state}: {says} -> {mend}\nis not in\n{}", self.finished.stdout);
     }
 
+    fn has_not(&self, check: &str, state: &str, says: &str) {
+        let found = |line: &Value| {
+            line["check"] == check && line["state"] == state && line["says"].as_str().unwrap().contains(says)
+        };
+        assert!(!self.checks.iter().any(found), "{check} {state}: {says}\nis in\n{}", self.finished.stdout);
+    }
+
     fn of_state(&self, state: &str) -> Vec<&Value> {
         self.checks.iter().filter(|line| line["state"] == state).collect()
     }
@@ -394,6 +401,7 @@ async fn permissions_that_the_worker_lacks_are_listed() {
     bare.has("rabbitmq.permissions", "failed", &format!("read queue {}", world.queue), "set_permissions");
     bare.has("rabbitmq.permissions", "failed", &format!("write to exchange {}.dlx", world.queue), "");
     bare.has("rabbitmq.permissions", "failed", &format!("configure queue {}.wait.1s", world.queue), "");
+    bare.has("rabbitmq.permissions", "failed", &format!("configure exchange {}.retry", world.queue), "");
     bare.has(
         "rabbitmq.permissions",
         "failed",
@@ -403,6 +411,16 @@ async fn permissions_that_the_worker_lacks_are_listed() {
     bare.has("rabbitmq.topology", "ok", "may not find out the arguments", "");
 
     let queue = regex_of(&world.queue);
+    // All but the exchanges, which are not there yet.
+    let nowhere = [("AMQP_URL", url.as_str()), ("LIFECYCLE_EXCHANGE", "not.there")];
+    ctl(&["set_permissions", "-p", "/", &user, &format!("^{queue}(\\.(dead-letter|wait\\..+))?$"), ".*", ".*"]);
+    let queues_only = checkup_with(&world, &nowhere);
+    queues_only.has("rabbitmq.permissions", "failed", &format!("configure exchange {}.dlx", world.queue), "");
+    queues_only.has("rabbitmq.permissions", "failed", "configure exchange not.there", "");
+    queues_only.has_not("rabbitmq.permissions", "failed", "configure queue");
+    ctl(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"]);
+    checkup_with(&world, &nowhere).has("rabbitmq.permissions", "ok", "may do", "");
+    world.run(&["dlq", "list"]).await.json(); // asking has left nothing behind that is in the way
     ctl(&["set_permissions", "-p", "/", &user, "^$", &format!("^{queue}\\.(dlx|retry)$"), &format!("^{queue}$")]);
     let mut command = world.program(&["doctor", "--topology", "verify"]);
     command.env("AMQP_URL", &url);

@@ -86,7 +86,6 @@ async fn committed_change_of_status_deletes_and_rolled_back_one_does_not() {
     set_status(&world, other, "who knows").await;
     world.sql(format!("UPDATE public.events SET status = NULL WHERE id = '{other}'")).await;
     assert_eq!((pending(&world).await, published(&worker)), (0, 2.0));
-    worker.reaches("outbox_pending", 0.0).await;
     // An event that begins with a status tells it too.
     world.sql(format!("INSERT INTO public.events (status, team_id) VALUES ('cancelled', '{team}')")).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
@@ -172,10 +171,35 @@ async fn records_wait_for_a_broker_that_is_away() {
     .await;
     let status = world.run(&["outbox", "status"]).await;
     assert_eq!((status.code, status.json()["pending"].as_i64()), (0, Some(1)), "{status:?}");
+    worker.reaches("outbox_pending", 1.0).await;
+    worker.reaches("outbox_oldest_seconds", 1.0).await;
     servers.control(&["rabbitmq", "start"]);
     eventually("the snapshot to be gone", async || world.snapshots().await.is_empty()).await;
     eventually("the record to be gone", async || pending(&world).await == 0).await;
     assert_eq!(worker.logged("outbox is published again").len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn worker_listens_where_the_connection_allows_it() {
+    let world = World::new().await;
+    installed(&world).await;
+    let worker = world.worker().await;
+    eventually("a session that listens", async || {
+        let listening: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%snapshot_lifecycle_outbox%'",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        listening == 1
+    })
+    .await;
+    // Of transactions side by side one notifies, and of one alone that one.
+    let mut listener = sqlx::postgres::PgListener::connect_with(&world.pool).await.unwrap();
+    listener.listen("snapshot_lifecycle_outbox").await.unwrap();
+    set_status(&world, world.event().await, "lead").await;
+    assert_eq!(listener.recv().await.unwrap().channel(), "snapshot_lifecycle_outbox");
     worker.stop().await;
 }
 

@@ -125,6 +125,7 @@ async fn both_servers_are_reached_over_verified_tls_and_by_no_other_way() {
         (postgres("127.0.0.1", &format!("sslrootcert={ca}&sslcert={stranger}&sslkey={its_key}")), ""),
     ] {
         refused(&with(&world, &["doctor"], &[("DATABASE_URL", &url)]), "database.connection", why, &url);
+        stops(&world, &[("DATABASE_URL", &url), ("AMQP_URL", &good_rabbitmq)], why);
     }
     let client = format!("certfile={crt}&keyfile={key}");
     for (url, why) in [
@@ -135,12 +136,25 @@ async fn both_servers_are_reached_over_verified_tls_and_by_no_other_way() {
         (rabbitmq("127.0.0.1", &format!("cacertfile={ca}&certfile={stranger}&keyfile={its_key}")), ""),
     ] {
         refused(&with(&world, &["doctor"], &[("AMQP_URL", &url)]), "rabbitmq.connection", why, &url);
+        stops(&world, &[("DATABASE_URL", &good_postgres), ("AMQP_URL", &url)], why);
+        let event = uuid::Uuid::new_v4().to_string();
+        let publish = with(&world, &["publish", "--event-id", &event, "--status", "lead"], &[("AMQP_URL", &url)]);
+        assert_eq!(publish.code, 1, "{url}: {publish:?}");
+        assert!(publish.stderr.to_lowercase().contains(why) && !publish.stderr.contains("guest:guest"), "{publish:?}");
     }
     let absent = rabbitmq("127.0.0.1", "cacertfile=/nowhere/ca.pem");
     let stopped = with(&world, &["run", "--http-addr", "127.0.0.1:0"], &[("AMQP_URL", &absent)]);
     assert_eq!(stopped.code, 2, "{stopped:?}");
     assert!(stopped.stderr.contains("/nowhere/ca.pem"), "{stopped:?}");
     std::fs::remove_dir_all(files).ok();
+}
+
+/// Waiting would not mend it, so the worker ends at once, says why, and shows no secret.
+fn stops(world: &World, variables: &[(&str, &str)], why: &str) {
+    let stopped = with(world, &["run", "--http-addr", "127.0.0.1:0"], variables);
+    assert_eq!(stopped.code, 1, "{variables:?}: {stopped:?}");
+    assert!(stopped.stderr.to_lowercase().contains(why), "{variables:?}: {stopped:?}");
+    assert!(!stopped.stderr.contains("guest:guest"), "{stopped:?}");
 }
 
 /// The check fails, says why, and shows no secret.

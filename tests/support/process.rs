@@ -153,6 +153,14 @@ impl Worker {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
+    /// Sockets that it has open.
+    pub fn sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        files
+            .filter(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+            .count()
+    }
+
     /// Log lines with this message.
     pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
         let lines = BufReader::new(File::open(&self.log).unwrap()).lines();
