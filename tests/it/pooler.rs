@@ -1,6 +1,9 @@
 //! Everything through PgBouncer with its default configuration, in transaction mode (no session to rely on) and in session mode.
 
+use serde_json::json;
+use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::support::{HOST_TABLES, Servers, Snapshot, World, body, set};
 
@@ -59,4 +62,49 @@ async fn main_job(mode: &str) {
     crate::support::eventually("the snapshot to be gone", async || world.snapshots().await.len() == 3).await;
     one.stop().await;
     two.stop().await;
+    commands_and_store(&world, team).await;
+}
+
+/// What people and Rust programs do beside the worker.
+async fn commands_and_store(world: &World, team: Uuid) {
+    let there = world.snapshots().await;
+    let expired = world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    for command in [
+        &["sweep", "--yes"][..],
+        &["evict", "--max-snapshots-per-team", "3", "--yes"],
+        &["retention", "list"],
+        &["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"],
+        &["snapshots", "list", "--team-id", &team.to_string()],
+        &["outbox", "status"],
+        &["outbox", "uninstall"],
+        &["delete-event", &Uuid::new_v4().to_string(), "--yes"],
+        &["migrate"],
+    ] {
+        let done = world.run(command).await;
+        assert_eq!(done.code, 0, "{command:?}: {done:?}");
+        done.json();
+    }
+    assert!(!there.contains(&expired) && world.snapshots().await == there);
+    let doctor = world.run(&["doctor"]).await;
+    let pooler =
+        doctor.json()["checks"].as_array().unwrap().iter().find(|line| line["check"] == "database.pooler").cloned();
+    assert_eq!(pooler.unwrap()["state"], "ok", "{doctor:?}");
+
+    // Several at once, so that their transactions meet on the pooler's connections.
+    let store = SnapshotStore::connect(&world.database_url).unwrap();
+    let teams = [team, world.team().await, world.team().await];
+    let made = futures_util::future::join_all(teams.iter().cycle().take(30).map(async |team| {
+        let made = store.create(*team, &NewSnapshot::new("offer", json!({"of": team}))).await.unwrap();
+        assert_eq!(store.get(*team, made.id).await.unwrap().unwrap().data, json!({"of": team}));
+        (*team, made.id)
+    }))
+    .await;
+    for (n, (team, id)) in made.iter().enumerate() {
+        let other = teams[(n + 1) % 3];
+        assert!(store.get(other, *id).await.unwrap().is_none(), "another team's");
+        assert!(store.list(*team, &SnapshotFilter::default()).await.unwrap().iter().any(|it| it.id == *id));
+        assert!(!store.delete(other, *id).await.unwrap() && store.delete(*team, *id).await.unwrap());
+    }
+    store.close().await;
+    assert_eq!(world.snapshots().await, there);
 }
