@@ -4,10 +4,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::OutputOptions;
+use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, Topology};
-use crate::config::{
-    BrokerOptions, ConfigError, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions,
-};
+use crate::config::ConfigError;
 use crate::doctor::{BrokerExpectations, Finding, Patience, State, examine_database, examine_rabbitmq};
 use crate::storage::Database;
 
@@ -21,18 +20,8 @@ pub(super) struct Options {
     /// way to see whether a queue takes them
     #[arg(long)]
     probe: bool,
-    #[command(flatten, next_help_heading = "PostgreSQL")]
-    database: DatabaseOptions,
-    #[command(flatten, next_help_heading = "RabbitMQ")]
-    broker: BrokerOptions,
-    #[command(flatten, next_help_heading = "Messages")]
-    messages: MessageOptions,
-    #[command(flatten, next_help_heading = "Passes")]
-    passes: PassOptions,
-    #[command(flatten, next_help_heading = "Process")]
-    http: HttpOptions,
     #[command(flatten)]
-    process: ProcessOptions,
+    worker: WorkerOptions,
     #[command(flatten, next_help_heading = "Output")]
     output: OutputOptions,
 }
@@ -55,15 +44,17 @@ impl Options {
             state: State::Ok,
             says: format!(
                 "every value can be used; `run` would serve HTTP on {}, and stop within {:?}",
-                self.http.http_addr, self.process.shutdown_timeout
+                self.worker.http.http_addr, self.worker.process.shutdown_timeout
             ),
             mend: None,
         }];
         let mut publishes = false;
-        match Database::read_only(self.database.database_url.as_ref(), CONNECTIONS) {
+        match Database::read_only(self.worker.database.database_url.as_ref(), CONNECTIONS) {
             Ok(database) => {
-                let patience =
-                    Patience { sweep_interval: self.passes.sweep_interval, evict_interval: self.passes.evict_interval };
+                let patience = Patience {
+                    sweep_interval: self.worker.passes.sweep_interval,
+                    evict_interval: self.worker.passes.evict_interval,
+                };
                 let (findings, installed) = examine_database(&database, patience).await;
                 checks.extend(findings);
                 publishes = installed;
@@ -71,10 +62,10 @@ impl Options {
             }
             Err(error) => checks.push(unusable("database.url", &error)),
         }
-        match BrokerAddress::parse(self.broker.amqp_url.as_ref()) {
+        match BrokerAddress::parse(self.worker.broker.amqp_url.as_ref()) {
             Ok(address) => {
-                let mode = self.messages.topology;
-                let topology = Topology::new(self.broker.exchange, self.broker.queue, mode);
+                let mode = self.worker.messages.topology;
+                let topology = Topology::new(self.worker.broker.exchange, self.worker.broker.queue, mode);
                 let expected = BrokerExpectations { topology, mode, publishes, probe: self.probe };
                 checks.extend(examine_rabbitmq(&address, &expected).await);
             }

@@ -20,6 +20,7 @@ mod retention;
 mod run;
 mod snapshots;
 mod sweep;
+mod worker_options;
 
 use std::process::ExitCode;
 

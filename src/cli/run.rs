@@ -3,8 +3,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, QueueWatch, Topology};
-use crate::config::{BrokerOptions, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions};
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::outbox::Relay;
@@ -17,18 +17,8 @@ use crate::telemetry::{Health, Metrics};
 /// The worker: consumes status messages, sweeps expired snapshots, evicts over the cap, serves HTTP
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    #[command(flatten, next_help_heading = "PostgreSQL")]
-    database: DatabaseOptions,
-    #[command(flatten, next_help_heading = "RabbitMQ")]
-    broker: BrokerOptions,
-    #[command(flatten, next_help_heading = "Messages")]
-    messages: MessageOptions,
-    #[command(flatten, next_help_heading = "Passes")]
-    passes: PassOptions,
-    #[command(flatten, next_help_heading = "Process")]
-    http: HttpOptions,
     #[command(flatten)]
-    process: ProcessOptions,
+    worker: WorkerOptions,
 }
 
 /// A batch, two passes, a relay and a probe at once.
@@ -36,40 +26,42 @@ const CONNECTIONS: u32 = 5;
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let database = Database::new(self.database.database_url.as_ref(), CONNECTIONS)?;
-        let address = BrokerAddress::parse(self.broker.amqp_url.as_ref())?;
-        let topology = Topology::new(self.broker.exchange, self.broker.queue, self.messages.topology);
+        let database = Database::new(self.worker.database.database_url.as_ref(), CONNECTIONS)?;
+        let address = BrokerAddress::parse(self.worker.broker.amqp_url.as_ref())?;
+        let topology =
+            Topology::new(self.worker.broker.exchange, self.worker.broker.queue, self.worker.messages.topology);
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
         let server =
-            Server::bind(self.http.http_addr, health.clone(), metrics.clone(), self.process.environment).await?;
+            Server::bind(self.worker.http.http_addr, health.clone(), metrics.clone(), self.worker.process.environment)
+                .await?;
         let http_addr = server.local_address().context("could not read the HTTP server's address")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %http_addr, broker = address.host(), queue = topology.queue(), "starting");
 
-        let lifecycle = Lifecycle::new(self.process.shutdown_timeout);
+        let lifecycle = Lifecycle::new(self.worker.process.shutdown_timeout);
         lifecycle.spawn_service("http", server.run());
         let options = PipelineOptions {
             address: address.clone(),
             topology: topology.clone(),
-            prefetch: self.messages.prefetch,
-            max_message_bytes: self.messages.max_message_bytes,
-            max_attempts: self.messages.max_attempts,
+            prefetch: self.worker.messages.prefetch,
+            max_message_bytes: self.worker.messages.max_message_bytes,
+            max_attempts: self.worker.messages.max_attempts,
             hold_at_most: HOLD_AT_MOST,
         };
         let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
         lifecycle.spawn("pipeline", pipeline.run(lifecycle.stop()));
         let sweep = Schedule {
             pass: TtlSweep,
-            interval: self.passes.sweep_interval,
-            rate: self.passes.rate.per_second(),
+            interval: self.worker.passes.sweep_interval,
+            rate: self.worker.passes.rate.per_second(),
             database: database.clone(),
             metrics: metrics.clone(),
         };
         lifecycle.spawn("ttl sweep", sweep.run(lifecycle.stop()));
         let eviction = Schedule {
-            pass: CapEviction { cap: self.passes.cap.max_snapshots_per_team, team: None },
-            interval: self.passes.evict_interval,
-            rate: self.passes.rate.per_second(),
+            pass: CapEviction { cap: self.worker.passes.cap.max_snapshots_per_team, team: None },
+            interval: self.worker.passes.evict_interval,
+            rate: self.worker.passes.rate.per_second(),
             database: database.clone(),
             metrics: metrics.clone(),
         };

@@ -106,9 +106,7 @@ async fn backends_that_are_terminated_again_and_again_cost_nothing() {
     let bodies = world.ending_events(300).await;
     for chunk in bodies.chunks(30) {
         world.publish_raw(chunk).await;
-        world
-            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'")
-            .await;
+        world.terminate_backends().await;
         pause().await;
     }
     worker.reaches("messages_total{outcome=\"applied\"}", 300.0).await;
@@ -124,10 +122,10 @@ async fn database_that_only_reads_for_a_while_is_an_outage() {
     let bodies = world.ending_events(5).await;
     world
         .sql(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$;
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
         )
         .await;
+    world.terminate_backends().await;
     world.publish_raw(&bodies).await;
     worker.becomes_ready(false).await;
     assert_eq!((world.dead_letters().await, world.snapshots().await.len()), (0, 5));

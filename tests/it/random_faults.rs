@@ -271,13 +271,13 @@ impl Scene {
             }
             Fault::BackendsTerminated => {
                 for _ in 0..5 {
-                    self.terminate_backends().await;
+                    self.world.terminate_backends().await;
                     pause().await;
                 }
             }
             Fault::DatabaseOnlyReads => {
                 self.only_reads("SET default_transaction_read_only = on").await;
-                self.terminate_backends().await;
+                self.world.terminate_backends().await;
                 tokio::time::sleep(a_moment).await;
                 self.only_reads("RESET default_transaction_read_only").await;
             }
@@ -320,12 +320,6 @@ impl Scene {
             Fault::WayToDatabase(broken) => break_way(&self.to_database, broken, a_while).await,
             Fault::WayToBroker(broken) => break_way(&self.to_broker, broken, a_while).await,
         }
-    }
-
-    async fn terminate_backends(&self) {
-        self.world
-            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'")
-            .await;
     }
 
     /// A session that began meanwhile only reads, too.

@@ -166,6 +166,15 @@ impl World {
         .await;
     }
 
+    /// Ends every session of a worker.
+    pub async fn terminate_backends(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
+        )
+        .await;
+    }
+
     /// Waits until one of those is in the middle of it.
     pub async fn a_delete_is_under_way(&self) {
         eventually("a delete to be under way", async || {
