@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::dead_letters::{drain, id_of, letters, listed, world};
 use crate::support::{Snapshot, World, body, body_of_team, eventually};
 
-async fn put(world: &World, to: (&str, &str), body: &[u8], properties: BasicProperties) {
+pub async fn put(world: &World, to: (&str, &str), body: &[u8], properties: BasicProperties) {
     let (connection, channel) = world.channel().await;
     let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
     let sent = channel.basic_publish(to.0.into(), to.1.into(), mandatory, body, properties).await.unwrap();
@@ -21,7 +21,7 @@ async fn put(world: &World, to: (&str, &str), body: &[u8], properties: BasicProp
     connection.close(200, "done".into()).await.ok();
 }
 
-fn with_headers(pairs: &[(&str, &str)]) -> BasicProperties {
+pub fn with_headers(pairs: &[(&str, &str)]) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in pairs {
         headers.insert((*name).into(), AMQPValue::LongString((*value).into()));

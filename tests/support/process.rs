@@ -102,6 +102,42 @@ impl World {
     }
 }
 
+/// A command that is under way; killed when dropped, as by SIGKILL.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        Self(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be run")))
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.0.as_ref().expect("it was not waited for").id();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap();
+        assert!(sent.success(), "the command is there to be signalled");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Finished {
+        let child = self.0.take().expect("it was not waited for");
+        let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+        Finished {
+            code: output.status.code().expect("an exit code"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
 /// A running worker; killed when dropped.
 pub struct Worker {
     child: Child,
