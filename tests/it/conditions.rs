@@ -2,6 +2,7 @@
 //! half-way.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -104,6 +105,36 @@ async fn every_command_has_both_forms_and_bears_a_reader_that_goes_away() {
         }
     }
     assert_eq!((world.dead_letters().await, world.snapshots().await.len()), (3, 1), "all of it was looking");
+}
+
+#[tokio::test]
+async fn what_has_one_form_only_bears_a_reader_that_goes_away_too() {
+    let world = World::new().await;
+    letters(&world, 1_000).await; // more than a pipe holds
+    let commands: [&[&str]; 5] = [
+        &["dlq", "export"],
+        &["dlq", "show", "--position", "1", "--raw"],
+        &["publish", "--schema"],
+        &["man"],
+        &["completions", "bash"],
+    ];
+    for command in commands {
+        // Before the first byte, and after it.
+        for bytes in [0, 1] {
+            let mut child = world.program(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut reader = child.stdout.take().unwrap();
+            let output = tokio::task::spawn_blocking(move || {
+                reader.read_exact(&mut vec![0; bytes]).unwrap();
+                drop(reader);
+                child.wait_with_output().unwrap()
+            });
+            let output = output.await.unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let complains = ["error", "panicked", "Broken pipe"].iter().any(|word| stderr.contains(word));
+            assert_eq!((output.status.code(), complains), (Some(0), false), "{command:?} {bytes}: {stderr}");
+        }
+    }
+    assert_eq!(world.dead_letters().await, 1_000, "all of it was looking");
 }
 
 #[tokio::test]

@@ -151,6 +151,27 @@ async fn letter_keeps_the_applications_properties_and_drops_the_brokers() {
 }
 
 #[tokio::test]
+async fn content_type_and_encoding_are_not_asked() {
+    let world = World::new().await;
+    let bodies = world.ending_events(4).await;
+    let worker = world.worker().await;
+    let bare = BasicProperties::default().with_delivery_mode(2);
+    for (body, properties) in bodies.into_iter().zip([
+        bare.clone().with_content_type("text/plain".into()),
+        // Said of a body that is plain JSON all the same.
+        bare.clone().with_content_type("application/json".into()).with_content_encoding("gzip".into()),
+        bare.clone().with_content_type(String::new().into()),
+        bare,
+    ]) {
+        world.publish_with(&[body], &properties).await;
+    }
+    worker.reaches("messages_total{outcome=\"applied\"}", 4.0).await;
+    assert!(world.snapshots().await.is_empty());
+    assert_eq!(world.dead_letters().await, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn time_may_come_as_the_amqp_property() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
@@ -198,6 +219,45 @@ async fn one_that_keeps_failing_waits_then_is_dead_lettered_and_its_neighbours_g
     assert!((worker.metric("messages_total{outcome=\"retried\"}") - 1.0).abs() < 0.1);
     worker.stop().await;
     assert_eq!(world.depth(&world.queue).await, 0);
+}
+
+#[tokio::test]
+async fn one_that_keeps_failing_waits_longer_each_time() {
+    let world = World::new().await;
+    world.refuse_deletes().await;
+    let bodies = world.ending_events(1).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "3")]).await;
+    // A second is soon over, so a copy of all that passes the exchange of the wait queues shows the way.
+    let (connection, channel) = world.channel().await;
+    let (seen, retries) = (format!("{}.seen", world.queue), format!("{}.retry", world.queue));
+    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(seen.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    for key in ["1s", "10s", "1m", "10m", "work"] {
+        let none = FieldTable::default();
+        channel
+            .queue_bind(seen.as_str().into(), retries.as_str().into(), key.into(), Default::default(), none)
+            .await
+            .unwrap();
+    }
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"retried\"}", 2.0).await;
+    let ten_seconds = format!("{}.wait.10s", world.queue);
+    crate::support::eventually("it to wait for ten seconds", async || world.depth(&ten_seconds).await == 1).await;
+    assert_eq!(world.depth(&format!("{}.wait.1s", world.queue)).await, 0);
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!((letter.reason().as_str(), letter.header("lifecycle-attempt").as_str()), ("attempts_exhausted", "3"));
+    assert_eq!(letter.body, bodies[0]);
+    worker.stop().await;
+    let way: Vec<_> = crate::dead_letters::drain(&world, &seen)
+        .await
+        .into_iter()
+        .map(|copy| (copy.header("lifecycle-attempt"), copy.routing_key))
+        .collect();
+    let expected = [("1", "1s"), ("1", "work"), ("2", "10s"), ("2", "work")];
+    assert_eq!(way, expected.map(|(attempt, key)| (attempt.to_owned(), key.to_owned())));
+    channel.queue_delete(seen.as_str().into(), Default::default()).await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+    assert_eq!(world.waiting().await, 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,20 @@ use uuid::Uuid;
 
 use crate::support::{finish, program};
 
-const COMMANDS: [&str; 8] = ["run", "migrate", "publish", "delete-event", "sweep", "evict", "dlq", "healthcheck"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "migrate",
+    "publish",
+    "delete-event",
+    "sweep",
+    "evict",
+    "dlq",
+    "retention",
+    "outbox",
+    "snapshots",
+    "doctor",
+    "healthcheck",
+];
 
 #[test]
 fn bash_completes_commands() {

@@ -51,6 +51,37 @@ async fn queue_of_another_kind_is_refused_with_the_mend() {
 }
 
 #[tokio::test]
+async fn wait_queues_keep_a_message_for_as_long_as_their_names_say() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    // RabbitMQ takes the declaration of a queue that is there only with the arguments that it has.
+    let declared = async |delay: &str, milliseconds: i64| {
+        let (connection, channel) = world.channel().await;
+        let mut arguments = FieldTable::default();
+        for (name, value) in [
+            ("x-queue-type", "quorum"),
+            ("x-dead-letter-exchange", &format!("{}.retry", world.queue)),
+            ("x-dead-letter-routing-key", "work"),
+            ("x-dead-letter-strategy", "at-least-once"),
+            ("x-overflow", "reject-publish"),
+        ] {
+            arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(milliseconds));
+        let queue = format!("{}.wait.{delay}", world.queue);
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.queue_declare(queue.as_str().into(), durable, arguments).await;
+        connection.close(200, "done".into()).await.ok();
+        declared.map(drop).map_err(|error| error.to_string())
+    };
+    for (delay, milliseconds) in [("1s", 1_000), ("10s", 10_000), ("1m", 60_000), ("10m", 600_000)] {
+        assert_eq!(declared(delay, milliseconds).await, Ok(()), "{delay}");
+        let other = declared(delay, milliseconds + 1).await.unwrap_err();
+        assert!(other.contains("x-message-ttl"), "{delay}: {other}");
+    }
+}
+
+#[tokio::test]
 async fn hosts_exchange_with_properties_of_its_own_is_used_as_it_is() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
