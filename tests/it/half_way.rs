@@ -110,6 +110,16 @@ async fn export_that_was_cut_short_does_not_look_like_one() {
     assert!(!target.0.exists());
     eventually("all to be back", async || world.dead_letters().await == LETTERS).await;
 
+    // What another export is writing is left alone.
+    let partial = target.0.with_extension("ndjson.partial");
+    std::fs::write(&partial, "a line of the other").unwrap();
+    let other = std::fs::File::open(&partial).unwrap();
+    other.lock().unwrap();
+    let refused = world.run(&export).await;
+    assert!(refused.code == 1 && refused.stderr.contains("another export writes"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&partial).unwrap(), "a line of the other");
+    drop(other);
+
     // What was begun is in nobody's way.
     let whole = world.run(&export).await;
     assert_eq!((whole.code, &whole.json()["exported"]), (0, &LETTERS.into()), "{whole:?}");

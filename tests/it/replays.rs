@@ -117,6 +117,27 @@ async fn edited_message_says_what_it_replaces_and_keeps_the_rest() {
 }
 
 #[tokio::test]
+async fn edited_message_replaces_another_than_itself() {
+    let world = world().await;
+    let bad = body(Uuid::new_v4(), "conffirmed", OffsetDateTime::now_utc());
+    let to = (&*format!("{}.dlx", world.queue), "");
+    put(&world, to, &bad, with_headers(&[("lifecycle-reason", "unknown_status")])).await;
+    let old: serde_json::Value = serde_json::from_slice(&bad).unwrap();
+    let mut edited = old.clone();
+    edited["status"] = "confirmed".into();
+    let file = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
+    std::fs::write(&file, edited.to_string()).unwrap();
+    let replay = world.run(&["dlq", "replay", "--position", "1", "--body", file.to_str().unwrap(), "--yes"]).await;
+    std::fs::remove_file(file).ok();
+    assert_eq!(replay.code, 0, "{replay:?}");
+    let arrived = drain(&world, &world.queue).await.remove(0);
+    let new = arrived.properties.message_id().clone().unwrap();
+    assert_ne!(new.as_str(), old["message_id"], "only the body still has the old one");
+    assert_eq!(replay.json()["message_id"], new.as_str());
+    assert_eq!(arrived.header("lifecycle-replaces"), old["message_id"].as_str().unwrap());
+}
+
+#[tokio::test]
 async fn limit_takes_the_first_that_match_and_no_others() {
     let world = world().await;
     let first = letters(&world, 2, "team_mismatch").await;

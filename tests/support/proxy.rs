@@ -89,18 +89,23 @@ async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
-        if way.wait_for(|way| *way != Way::Stalled).await.is_err() {
+        if !opens(&mut way).await {
             return;
         }
         let slow = *way.borrow() == Way::Slow;
         let most = if slow { 500 } else { bytes.len() };
         let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
-        // What was on its way when the way was stalled stays there.
-        if way.wait_for(|way| *way != Way::Stalled).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+        // What was on its way when the way was stalled stays there, and is lost when it is cut.
+        if !opens(&mut way).await || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
         if slow {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Waits while the way is stalled; `false` when it is cut.
+async fn opens(way: &mut watch::Receiver<Way>) -> bool {
+    way.wait_for(|way| *way != Way::Stalled).await.is_ok_and(|way| *way != Way::Cut)
 }

@@ -1,5 +1,6 @@
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -101,13 +102,15 @@ impl Target {
         let mut partial = to.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        // Not one that is there: another export may be writing it.
-        let file = File::create_new(&partial).with_context(|| {
-            format!(
-                "could not make {}; remove it if it is left over from an export that was cut short",
-                partial.display()
-            )
-        })?;
+        let file = File::options().create(true).append(true).open(&partial);
+        let file = file.with_context(|| format!("could not make {}", partial.display()))?;
+        // Another export may be writing it, or may have given it its name meanwhile; what one left that was cut short is nobody's.
+        let same = |there: &Metadata, ours: &Metadata| there.ino() == ours.ino();
+        let is_there = || partial.metadata().and_then(|there| Ok(same(&there, &file.metadata()?))).unwrap_or(false);
+        if file.try_lock().is_err() || !is_there() {
+            bail!("another export writes {}; choose another name", partial.display());
+        }
+        file.set_len(0).with_context(|| format!("could not empty {}", partial.display()))?;
         Ok(Self::File { file: BufWriter::new(file), partial })
     }
 

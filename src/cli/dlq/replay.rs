@@ -239,7 +239,9 @@ impl Replay {
         let message = decode(&body, &letter.envelope())
             .map_err(|reject| anyhow::anyhow!("{}: {}", reject.reason, reject.error))
             .with_context(|| format!("{} would be dead-lettered again", file.display()))?;
-        let message_id = message.message_id.unwrap_or_else(Uuid::new_v4);
+        // The body may still name the old one, which it replaces.
+        let old = letter.letter.message_id.as_deref().and_then(|id| Uuid::parse_str(id).ok());
+        let message_id = message.message_id.filter(|id| Some(*id) != old).unwrap_or_else(Uuid::new_v4);
         let mut answer = Answer {
             dry_run: !self.confirm.yes,
             letters,
