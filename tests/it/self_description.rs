@@ -73,3 +73,43 @@ fn one_page_a_command_goes_into_a_folder() {
     }
     std::fs::remove_dir_all(dir).ok();
 }
+
+#[test]
+fn every_command_line_of_the_readme_is_understood() {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```").skip(1).step_by(2).filter(|block| block.starts_with("sh\n"));
+    let lines = blocks.flat_map(str::lines).chain(readme.split('`').filter(|text| !text.contains('\n')));
+    let mut tried = 0;
+    for line in lines {
+        let Some((before, words)) = line.split_once("snapshot-lifecycle ") else { continue };
+        // A name, a folder or a path of something else.
+        if before.ends_with(['/', '.', '-']) || words.starts_with(['-', '…', '.']) {
+            continue;
+        }
+        let words = words.split(['#', '>', '|']).next().unwrap();
+        let id = Uuid::new_v4().to_string();
+        let words: Vec<_> = words
+            .split_whitespace()
+            .map(|word| word.trim_matches('\''))
+            .map(|word| if ["ID", "EVENT_ID", "COMMAND"].contains(&word) { id.as_str() } else { word })
+            .collect();
+        if words.is_empty() || words[0] == id || words.contains(&"…") {
+            continue;
+        }
+        // Nothing is reached from here: it ends at the missing URL, or says what it does not know.
+        let mut command = program(&words);
+        command.env("LIFECYCLE_HTTP_ADDR", "127.0.0.1:1");
+        let ended = finish(command);
+        for sign in [
+            "unexpected argument",
+            "unrecognized subcommand",
+            "invalid value",
+            "required arguments",
+            "cannot be used with",
+        ] {
+            assert!(!ended.stderr.contains(sign), "{line}: {}", ended.stderr);
+        }
+        tried += 1;
+    }
+    assert!(tried >= 12, "{tried}");
+}
