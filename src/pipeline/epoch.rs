@@ -47,10 +47,15 @@ impl Pipeline {
                 taken = subscription.take(BATCH) => Some(taken),
             };
             let ended = match taken {
-                Some(Taken::Batch(_)) if checked.elapsed() > CHECK_ACCESS_EVERY && self.has_lost_access().await => {
-                    Err(End::Outage(Vec::new()))
+                Some(Taken::Batch(batch)) => {
+                    if checked.elapsed() > CHECK_ACCESS_EVERY {
+                        checked = Instant::now();
+                        if self.has_lost_access().await {
+                            return End::Outage(Vec::new());
+                        }
+                    }
+                    self.work(batch, subscription, &mut unsettled, stop).await
                 }
-                Some(Taken::Batch(batch)) => self.work(batch, subscription, &mut unsettled, stop).await,
                 Some(Taken::Ended(error)) => {
                     let error =
                         error.as_ref().map_or_else(|| "cancelled by the broker".to_owned(), BrokerError::one_line);
@@ -61,9 +66,6 @@ impl Pipeline {
             };
             if let Err(end) = ended {
                 return end;
-            }
-            if checked.elapsed() > CHECK_ACCESS_EVERY {
-                checked = Instant::now();
             }
             if let Err(error) = subscription.widen(!unsettled.is_empty()).await {
                 tracing::warn!(error = error.one_line(), "subscription ended; beginning again");
