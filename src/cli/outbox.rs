@@ -3,9 +3,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{OutputOptions, Rows};
+use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::DatabaseOptions;
-use crate::storage::{Database, OutboxBacklog, OutboxError, OutboxSource, OutboxTrigger, StorageError};
+use crate::storage::{Database, OutboxBacklog, OutboxColumns, OutboxError, OutboxSource, OutboxTrigger, StorageError};
 
 /// The trigger on the host's events table that records status changes for publishing
 ///
@@ -41,6 +41,13 @@ struct Install {
     /// The event's team, a UUID; limits each delete to that team
     #[arg(long, value_name = "COLUMN")]
     team_column: Option<String>,
+    /// Records a row that is inserted, too, not only a change of status: then every row of an import or a restore ends its event
+    /// anew, and takes the snapshots made since
+    #[arg(long)]
+    on_insert: bool,
+    /// Where the changes are published, for fleets that share the database [default: the exchange of the fleet that takes them]
+    #[arg(long, env = "LIFECYCLE_EXCHANGE", value_name = "NAME")]
+    exchange: Option<String>,
     #[command(flatten)]
     database: DatabaseOptions,
     #[command(flatten)]
@@ -56,9 +63,16 @@ struct Status {
     output: OutputOptions,
 }
 
-/// Removes the trigger from all tables; what is recorded is still published by `run`
+/// Removes the trigger from all tables or one; what is recorded is still published by `run`
+///
+/// Without --yes it shows from which.
 #[derive(Debug, Args)]
 struct Uninstall {
+    /// Only from this table, with its schema unless that is public
+    #[arg(long, value_name = "TABLE")]
+    table: Option<String>,
+    #[command(flatten)]
+    confirm: ConfirmOptions,
     #[command(flatten)]
     database: DatabaseOptions,
     #[command(flatten)]
@@ -72,18 +86,32 @@ struct Answer {
     backlog: OutboxBacklog,
 }
 
+#[derive(Debug, Serialize)]
+struct Uninstalled {
+    dry_run: bool,
+    /// What is removed, or would be.
+    triggers: Vec<OutboxTrigger>,
+    removed: usize,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Install(install) => {
                 let database = open(&install.database).await?;
-                let (schema, table) = install.table.split_once('.').unwrap_or(("public", &install.table));
+                let (schema, table) = split(&install.table);
                 let source = OutboxSource {
                     schema: schema.to_owned(),
                     table: table.to_owned(),
-                    id_column: install.id_column,
-                    status_column: install.status_column,
-                    team_column: install.team_column,
+                    columns: OutboxColumns {
+                        id: install.id_column,
+                        status: install.status_column,
+                        team: install.team_column,
+                    },
+                    on_insert: install.on_insert,
+                    exchange: install.exchange,
                 };
                 match database.install_outbox(&source).await {
                     Ok(()) => show(database, install.output, "status changes are recorded from now on").await,
@@ -95,13 +123,41 @@ impl Options {
                 let database = open(&status.database).await?;
                 show(database, status.output, "").await
             }
-            Command::Uninstall(uninstall) => {
-                let database = open(&uninstall.database).await?;
-                database.uninstall_outbox().await.map_err(explained)?;
-                show(database, uninstall.output, "").await
-            }
+            Command::Uninstall(uninstall) => uninstall.run().await,
         }
     }
+}
+
+impl Uninstall {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let database = open(&self.database).await?;
+        let mut triggers = database.outbox_triggers().await?;
+        if let Some((schema, table)) = self.table.as_deref().map(split) {
+            triggers.retain(|trigger| trigger.is_on(schema, table));
+        }
+        let mut removed = 0;
+        if self.confirm.yes {
+            database.uninstall_outbox(&triggers).await.map_err(explained)?;
+            removed = triggers.len();
+        }
+        let answer = look(&database).await?;
+        database.close().await;
+        self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, answer }, |uninstalled| {
+            let rows = uninstalled.triggers.iter().fold(Rows::new(["table"]), |rows, it| rows.row([it.table.clone()]));
+            let (count, waiting) = (uninstalled.triggers.len(), waiting(uninstalled.answer.backlog));
+            rows.remark(if uninstalled.dry_run {
+                format!("would remove {count} triggers; nothing was changed, add --yes to do it\n{waiting}")
+            } else {
+                format!("removed {count} triggers\n{waiting}")
+            })
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Schema and name.
+fn split(table: &str) -> (&str, &str) {
+    table.split_once('.').unwrap_or(("public", table))
 }
 
 async fn open(options: &DatabaseOptions) -> anyhow::Result<Database> {
@@ -110,29 +166,38 @@ async fn open(options: &DatabaseOptions) -> anyhow::Result<Database> {
     Ok(database)
 }
 
+async fn look(database: &Database) -> anyhow::Result<Answer> {
+    Ok(Answer { installed: database.outbox_triggers().await?, backlog: database.outbox_backlog().await? })
+}
+
 async fn show(database: Database, output: OutputOptions, done: &str) -> anyhow::Result<ExitCode> {
-    let answer = Answer { installed: database.outbox_triggers().await?, backlog: database.outbox_backlog().await? };
+    let answer = look(&database).await?;
     database.close().await;
     output.print(&answer, |answer| {
-        let rows = Rows::new(["table", "columns", "fires"]);
-        let rows = answer.installed.iter().fold(rows, |rows, trigger| {
-            let fires = match (trigger.enabled, trigger.outdated) {
-                (true, false) => "yes",
-                (true, true) => "yes, but columns have other names by now; install it anew",
-                (false, _) => "no, or not always: disabled",
-            };
-            rows.row([trigger.table.clone(), trigger.columns.clone(), fires.to_owned()])
-        });
-        let OutboxBacklog { pending, oldest_seconds } = answer.backlog;
-        let waiting = match pending {
-            0 => "nothing waits to be published".to_owned(),
-            _ => format!("{pending} records wait to be published, the oldest for {oldest_seconds} s"),
-        };
-        let state = if answer.installed.is_empty() { "the trigger is on no table" } else { "" };
-        let remarks: Vec<_> = [done, state, &waiting].into_iter().filter(|text| !text.is_empty()).collect();
+        let mut rows = Rows::new(["table", "columns", "records", "fires"]);
+        let mut remarks = vec![done.to_owned()];
+        for OutboxTrigger { table, columns, on_insert, exchange, enabled, problem, .. } in &answer.installed {
+            let records = if *on_insert { "changes and inserts" } else { "changes" };
+            let fires = if *enabled { "yes" } else { "no, or not always" };
+            rows.push([table.clone(), columns.to_string(), records.to_owned(), fires.to_owned()]);
+            remarks.extend(exchange.iter().map(|exchange| format!("{table} is published to the exchange {exchange}")));
+            remarks.extend(problem.iter().map(|problem| format!("{table}: {problem}; run `outbox install` anew")));
+        }
+        if answer.installed.is_empty() {
+            remarks.push("the trigger is on no table".to_owned());
+        }
+        remarks.push(waiting(answer.backlog));
+        remarks.retain(|remark| !remark.is_empty());
         rows.remark(remarks.join("\n"))
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn waiting(OutboxBacklog { pending, oldest_seconds }: OutboxBacklog) -> String {
+    match pending {
+        0 => "nothing waits to be published".to_owned(),
+        _ => format!("{pending} records wait to be published, the oldest for {oldest_seconds} s"),
+    }
 }
 
 fn explained(error: StorageError) -> anyhow::Error {

@@ -196,26 +196,22 @@ pub(super) fn outbox(triggers: &[OutboxTrigger], backlog: OutboxBacklog) -> Find
             "start a worker (`run`), or see in its log why they are refused or unroutable",
         );
     }
+    if let Some((trigger, problem)) = triggers.iter().find_map(|it| Some((it, it.problem.as_ref()?))) {
+        let says = format!("the trigger on {} ({}): {problem}", trigger.table, trigger.columns);
+        let mend = "`snapshot-lifecycle outbox install` anew, with the names of today, or `outbox uninstall`";
+        return if trigger.enabled { Finding::warning(CHECK, says, mend) } else { Finding::failed(CHECK, says, mend) };
+    }
     if let Some(trigger) = triggers.iter().find(|trigger| !trigger.enabled) {
         return Finding::failed(
             CHECK,
             format!("a trigger on {} is disabled or gone: not all of its status changes are published", trigger.table),
-            "as the owner: ALTER TABLE … ENABLE TRIGGER snapshot_lifecycle_outbox_insert and …_update, or `outbox install` anew",
+            "as the owner: ALTER TABLE … ENABLE TRIGGER snapshot_lifecycle_outbox_update (and …_insert), or `outbox install` anew",
         );
     }
-    if let Some(trigger) = triggers.iter().find(|trigger| trigger.outdated) {
-        return Finding::warning(
-            CHECK,
-            format!(
-                "columns of {} were renamed or dropped since `outbox install` ({}); each change is looked up the slow way",
-                trigger.table, trigger.columns
-            ),
-            "`snapshot-lifecycle outbox install` anew, with the names of today",
-        );
-    }
+    let inserts = |it: &OutboxTrigger| if it.on_insert { ", inserts are recorded too" } else { "" };
     match triggers {
         [] => Finding::ok(CHECK, "not installed; the backend publishes by itself"),
-        [one] => Finding::ok(CHECK, format!("on {}; {pending} wait", one.table)),
+        [one] => Finding::ok(CHECK, format!("on {}{}; {pending} wait", one.table, inserts(one))),
         more => Finding::ok(CHECK, format!("on {} tables; {pending} wait", more.len())),
     }
 }

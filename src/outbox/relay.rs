@@ -8,28 +8,46 @@ use crate::backoff::{Pauses, jittered};
 use crate::broker::{BrokerAddress, Outgoing, PublishError, Publisher};
 use crate::lifecycle::Stop;
 use crate::message::{EventStatus, StatusMessage, UnknownStatus};
-use crate::storage::{Acquired, Database, LeaseName, OutboxRecord, OutboxSignal, StorageError};
+use crate::storage::{
+    Acquired, Database, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
+};
 use crate::telemetry::Metrics;
 
-/// Publishes what the outbox holds, one replica of the fleet at a time.
+/// Publishes what the outbox holds for an exchange, one replica of the fleet at a time.
 pub struct Relay {
     database: Database,
     publisher: Publisher,
     exchange: String,
+    /// Of this exchange: fleets with different ones do not wait for each other.
+    lease: String,
     metrics: Metrics,
     holder: Uuid,
     /// When the lease was taken or renewed last.
     leased: Option<Instant>,
     stuck: Stuck,
+    walk: Walk,
 }
 
 /// Events whose record the broker gave back or refused: the others go on without them, and none of their later records
 /// overtakes it.
 struct Stuck {
     events: HashSet<Uuid>,
-    /// They are tried again from then on.
-    until: Instant,
+    /// They are tried again from then on; set at the end of the walk that met them, so that however many they are the walk
+    /// comes to the records behind them.
+    until: Option<Instant>,
     pauses: Pauses,
+}
+
+/// The outbox is walked in the order of ids. At its end only what is new is looked for, since a look from the start passes all
+/// that was removed but cannot be vacuumed yet, under an old transaction. But now and then it begins anew: a record may be
+/// committed later than those with higher ids, though not than those of its own event.
+struct Walk {
+    /// Up to this id everything is published or stuck.
+    after: i64,
+    /// How long the looks of this walk took.
+    looking: Duration,
+    /// When the next walk begins, once this one has come to the end.
+    again: Option<Instant>,
 }
 
 /// What a look at the outbox brought.
@@ -58,8 +76,10 @@ const BATCH: u32 = 500;
 const RENEW_AFTER: Duration = Duration::from_secs(3);
 /// Shorter than what is left of the lease then: whoever takes over must not meet what we still have on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// With more events than that stuck, something is wrong with all of them.
-const MOST_STUCK: usize = 5_000;
+/// A walk that took so long begins anew after so many times that, so that an idle relay costs the database next to nothing…
+const WALKS_APART: u32 = 50;
+/// … but after this at the latest.
+const WALK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Another replica's lease is looked at again after this.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(3);
 /// Between looks where nobody tells of a new record.
@@ -76,8 +96,10 @@ impl Relay {
     #[must_use]
     pub fn new(database: Database, address: BrokerAddress, exchange: String, metrics: Metrics) -> Self {
         let publisher = Publisher::new(address).with_patience(PATIENCE);
-        let stuck = Stuck { events: HashSet::new(), until: Instant::now(), pauses: Pauses::for_outage() };
-        Self { database, publisher, exchange, metrics, holder: Uuid::new_v4(), leased: None, stuck }
+        let lease = outbox_lease(&exchange);
+        let stuck = Stuck { events: HashSet::new(), until: None, pauses: Pauses::for_outage() };
+        let (holder, leased, walk) = (Uuid::new_v4(), None, Walk::new());
+        Self { database, publisher, exchange, lease, metrics, holder, leased, stuck, walk }
     }
 
     /// Publishes until asked to stop, across all outages.
@@ -87,7 +109,7 @@ impl Relay {
             () = stop.hard.cancelled() => {}
         }
         if self.leased.is_some() {
-            let release = self.database.release_lease(LeaseName::Outbox, self.holder, false);
+            let release = self.database.release_lease(LeaseName::Outbox(&self.lease), self.holder, false);
             // Where the database does not answer, the lease ends by itself.
             tokio::time::timeout(Duration::from_millis(200), release).await.ok();
         }
@@ -98,13 +120,14 @@ impl Relay {
         let mut pauses = Pauses::for_outage();
         let mut signal = OutboxSignal::deaf();
         let mut listen_at = Instant::now();
-        let mut well = true;
+        let (mut well, mut looked) = (true, false);
         while !stop.soft.is_cancelled() {
-            if Instant::now() >= self.stuck.until {
-                self.stuck.events.clear();
-            }
             // Not cancelled by a soft stop: what is on its way is waited for, at most some seconds.
             let report = self.run_once().await;
+            if !looked && matches!(report, Ok(Report::Empty | Report::Relayed { .. })) {
+                looked = true;
+                self.tell_of_triggers().await;
+            }
             let failing = !matches!(report, Ok(Report::NotOurs | Report::Empty | Report::Relayed { failed: 0, .. }));
             // What is stuck is still so while the others are published.
             if failing || self.stuck.events.is_empty() {
@@ -140,18 +163,52 @@ impl Relay {
         if !self.hold_lease().await? {
             return Ok(Report::NotOurs);
         }
-        let stuck: Vec<_> = self.stuck.events.iter().copied().collect();
-        let records = self.database.outbox_records(BATCH, &stuck).await?;
-        if records.is_empty() {
-            return Ok(Report::Empty);
-        }
+        self.begin_anew_where_due();
+        // Where a record is not removed, or not sent, it comes first again.
+        let walk = std::mem::replace(&mut self.walk, Walk::new());
+        let began = Instant::now();
+        let records = self.database.outbox_records(&self.exchange, walk.after, BATCH).await?;
+        let looking = walk.looking + began.elapsed();
         let Sent { confirmed, failed, reason, outage } = self.publish(&records).await;
         if !confirmed.is_empty() {
             self.database.remove_from_outbox(&confirmed).await?;
         }
         self.metrics.count_outbox(confirmed.len(), failed);
-        let outage = outage || self.stuck.events.len() > MOST_STUCK;
+        if !outage {
+            let after = records.last().map_or(walk.after, |record| record.id);
+            self.walk = Walk { after, looking, again: walk.again };
+            if records.len() < BATCH as usize {
+                self.end_walk();
+            }
+        }
+        if records.is_empty() {
+            return Ok(Report::Empty);
+        }
         Ok(Report::Relayed { published: confirmed.len(), failed, outage, reason })
+    }
+
+    fn end_walk(&mut self) {
+        let now = Instant::now();
+        let pause = (self.walk.looking * WALKS_APART).min(WALK_AGAIN_AFTER);
+        self.walk.again.get_or_insert(now + pause);
+        if !self.stuck.events.is_empty() && self.stuck.until.is_none() {
+            self.stuck.until = Some(now + self.stuck.pauses.next_pause().max(pause));
+        }
+    }
+
+    /// Only at the end of a walk: what is stuck in front must not keep it from what is behind.
+    fn begin_anew_where_due(&mut self) {
+        let now = Instant::now();
+        if self.walk.again.is_none() {
+            return;
+        }
+        if self.stuck.until.is_some_and(|until| now >= until) {
+            self.stuck.events.clear();
+            self.stuck.until = None;
+            self.walk = Walk::new();
+        } else if self.walk.again.is_some_and(|again| now >= again) {
+            self.walk = Walk::new();
+        }
     }
 
     /// Takes or renews the lease where it could end before what is sent next is answered.
@@ -159,7 +216,7 @@ impl Relay {
         if self.leased.is_none_or(|at| at.elapsed() > RENEW_AFTER) {
             self.leased = None;
             let asked = Instant::now();
-            if self.database.acquire_lease(LeaseName::Outbox, self.holder, None).await? == Acquired::Yes {
+            if self.database.acquire_lease(LeaseName::Outbox(&self.lease), self.holder, None).await? == Acquired::Yes {
                 self.leased = Some(asked);
             }
         }
@@ -193,7 +250,7 @@ impl Relay {
                         messages.push(outgoing);
                     }
                     Err(error) => {
-                        self.stuck.add(record.event_id);
+                        self.stuck.events.insert(record.event_id);
                         all.fail(error);
                     }
                 }
@@ -207,7 +264,7 @@ impl Relay {
                     Ok(()) => all.confirmed.push(record.id),
                     Err(error) => {
                         all.outage |= matches!(error, PublishError::Unconfirmed(_));
-                        self.stuck.add(record.event_id);
+                        self.stuck.events.insert(record.event_id);
                         all.fail(error.to_string());
                     }
                 }
@@ -217,6 +274,15 @@ impl Relay {
             }
         }
         all
+    }
+
+    /// Of those that an operator must see to.
+    async fn tell_of_triggers(&self) {
+        for OutboxTrigger { table, problem, .. } in self.database.outbox_triggers().await.unwrap_or_default() {
+            if let Some(problem) = problem {
+                tracing::warn!(table, problem, "the outbox's trigger is to be installed anew, by `outbox install`");
+            }
+        }
     }
 
     async fn until_next_look(&self, signal: &OutboxSignal) -> Duration {
@@ -245,12 +311,9 @@ impl Sent {
     }
 }
 
-impl Stuck {
-    fn add(&mut self, event: Uuid) {
-        if self.events.is_empty() {
-            self.until = Instant::now() + self.pauses.next_pause();
-        }
-        self.events.insert(event);
+impl Walk {
+    const fn new() -> Self {
+        Self { after: i64::MIN, looking: Duration::ZERO, again: None }
     }
 }
 

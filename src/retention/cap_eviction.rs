@@ -18,7 +18,7 @@ impl Pass for CapEviction {
         Rule::Cap
     }
 
-    fn lease(&self) -> LeaseName {
+    fn lease(&self) -> LeaseName<'static> {
         LeaseName::Cap
     }
 

@@ -15,7 +15,7 @@ pub trait Pass: Send + Sync {
     fn rule(&self) -> Rule;
 
     /// The lease that one of the fleet holds while it does this.
-    fn lease(&self) -> LeaseName;
+    fn lease(&self) -> LeaseName<'static>;
 
     /// Deletes everything that the rule names now. The caller holds the lease.
     ///
@@ -79,7 +79,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The batches of one pass: pace, size, count and stop, the same for both rules.
 pub(super) struct Batches<'a> {
     context: &'a PassContext<'a>,
-    lease: LeaseName,
+    lease: LeaseName<'static>,
     size: BatchSize,
     report: Report,
 }
@@ -95,7 +95,7 @@ pub(super) enum Step<T> {
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(context: &'a PassContext<'a>, lease: LeaseName) -> Self {
+    pub(super) fn new(context: &'a PassContext<'a>, lease: LeaseName<'static>) -> Self {
         Self { context, lease, size: BatchSize::new(context.rate), report: Report::default() }
     }
 

@@ -11,7 +11,7 @@ impl Pass for TtlSweep {
         Rule::Ttl
     }
 
-    fn lease(&self) -> LeaseName {
+    fn lease(&self) -> LeaseName<'static> {
         LeaseName::Ttl
     }
 

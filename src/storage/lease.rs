@@ -11,24 +11,30 @@ use super::{Database, Limits, StorageError};
 
 /// The passes that one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseName {
+pub enum LeaseName<'a> {
     /// The TTL sweep.
     Ttl,
     /// The eviction above the cap.
     Cap,
     /// `migrate`.
     Migrate,
-    /// The relay of the outbox.
-    Outbox,
+    /// The relay of the outbox, one for each exchange: [`outbox_lease`].
+    Outbox(&'a str),
 }
 
-impl LeaseName {
-    const fn as_str(self) -> &'static str {
+/// The lease of an exchange's relay.
+#[must_use]
+pub fn outbox_lease(exchange: &str) -> String {
+    format!("outbox {exchange}")
+}
+
+impl<'a> LeaseName<'a> {
+    const fn as_str(self) -> &'a str {
         match self {
             Self::Ttl => "ttl",
             Self::Cap => "cap",
             Self::Migrate => "migrate",
-            Self::Outbox => "outbox",
+            Self::Outbox(name) => name,
         }
     }
 
@@ -37,7 +43,7 @@ impl LeaseName {
     const fn seconds(self) -> f64 {
         match self {
             Self::Ttl | Self::Cap | Self::Migrate => 30.0,
-            Self::Outbox => 10.0,
+            Self::Outbox(_) => 10.0,
         }
     }
 }
@@ -57,7 +63,7 @@ impl Database {
     /// Takes the lease, unless another holds it or, where `interval` (seconds) is given, a pass ended within it.
     pub async fn acquire_lease(
         &self,
-        name: LeaseName,
+        name: LeaseName<'_>,
         holder: Uuid,
         interval: Option<f64>,
     ) -> Result<Acquired, StorageError> {
@@ -94,7 +100,7 @@ impl Database {
     }
 
     /// Lengthens the lease in a transaction of its own; `false` where another has it.
-    pub async fn renew_lease(&self, name: LeaseName, holder: Uuid) -> Result<bool, StorageError> {
+    pub async fn renew_lease(&self, name: LeaseName<'_>, holder: Uuid) -> Result<bool, StorageError> {
         self.within(Limits::SHORT, "renew the lease", async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let ours = renew_in(&mut tx, name, holder).await?;
@@ -105,7 +111,7 @@ impl Database {
     }
 
     /// Gives the lease back, and notes the end of the pass where it ended well.
-    pub async fn release_lease(&self, name: LeaseName, holder: Uuid, completed: bool) -> Result<(), StorageError> {
+    pub async fn release_lease(&self, name: LeaseName<'_>, holder: Uuid, completed: bool) -> Result<(), StorageError> {
         self.within(Limits::SHORT, "give the lease back", async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             sqlx::query(
@@ -129,7 +135,7 @@ impl Database {
 /// Lengthens the lease as part of a deleting transaction; `false` where it is ours no longer.
 pub(super) async fn renew_in(
     tx: &mut Transaction<'static, Postgres>,
-    name: LeaseName,
+    name: LeaseName<'_>,
     holder: Uuid,
 ) -> Result<bool, StorageError> {
     let renewed = sqlx::query(

@@ -39,9 +39,9 @@ pub use event_end::{Ended, TypeCount};
 pub use inspection::{
     ConnectFailure, Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
 };
-pub use lease::{Acquired, LeaseName};
+pub use lease::{Acquired, LeaseName, outbox_lease};
 pub use migrate::{MigrateError, Migrated};
-pub use outbox::{OutboxBacklog, OutboxError, OutboxRecord, OutboxSource, OutboxTrigger};
+pub use outbox::{OutboxBacklog, OutboxColumns, OutboxError, OutboxRecord, OutboxSource, OutboxTrigger};
 pub use outbox_signal::OutboxSignal;
 pub use retention_policy::{Restamp, TypeRetention};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};

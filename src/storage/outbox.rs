@@ -19,21 +19,65 @@ pub struct OutboxRecord {
     pub team_id: Option<Uuid>,
     /// Lowercase, one of the five.
     pub status: String,
-    /// By the database's clock, at the change.
+    /// By the database's clock, the start of the transaction that made the change, less a microsecond: what the same
+    /// transaction writes beside it counts as made after it.
     pub occurred_at: OffsetDateTime,
 }
 
-/// A table of the host with our trigger on it.
+/// Our trigger on a table, or what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
 pub struct OutboxTrigger {
     /// With its schema.
     pub table: String,
     /// Which columns are read, by the names they had when it was installed.
-    pub columns: String,
-    /// Whether it fires, at inserts and at updates.
+    #[sqlx(flatten)]
+    pub columns: OutboxColumns,
+    /// Whether a row that is inserted is recorded, and not only a change of status.
+    pub on_insert: bool,
+    /// Where its records are published; to the exchange of whichever fleet takes them, unless it is named.
+    pub exchange: Option<String>,
+    /// Whether it fires.
     pub enabled: bool,
-    /// Whether a column has another name by now or is gone.
+    /// Whether it is to be installed anew.
     pub outdated: bool,
+    /// Why.
+    pub problem: Option<String>,
+    #[serde(skip)]
+    schema: Option<String>,
+    #[serde(skip)]
+    name: Option<String>,
+    /// Its function, quoted.
+    #[serde(skip)]
+    function: String,
+    #[serde(skip)]
+    is_older: bool,
+    #[serde(skip)]
+    shall_on_insert: bool,
+}
+
+/// The columns of a table of events, by name.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+pub struct OutboxColumns {
+    /// The event's id, a UUID.
+    pub id: String,
+    /// Text or an enumeration.
+    pub status: String,
+    /// A UUID.
+    pub team: Option<String>,
+}
+
+impl OutboxTrigger {
+    /// Whether it is on this table.
+    #[must_use]
+    pub fn is_on(&self, schema: &str, table: &str) -> bool {
+        (self.schema.as_deref(), self.name.as_deref()) == (Some(schema), Some(table))
+    }
+}
+
+impl std::fmt::Display for OutboxColumns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "id {}, status {}, team {}", self.id, self.status, self.team.as_deref().unwrap_or("-"))
+    }
 }
 
 /// What waits to be published.
@@ -52,12 +96,12 @@ pub struct OutboxSource {
     pub schema: String,
     /// The host's table of events.
     pub table: String,
-    /// The event's id, a UUID.
-    pub id_column: String,
-    /// Text or an enumeration.
-    pub status_column: String,
-    /// A UUID.
-    pub team_column: Option<String>,
+    /// What is read of each row.
+    pub columns: OutboxColumns,
+    /// Whether rows that are inserted are recorded too: also those of an import or a restore, each a new end of its event.
+    pub on_insert: bool,
+    /// Where its records are published; to the exchange of whichever fleet takes them, unless it is named.
+    pub exchange: Option<String>,
 }
 
 /// Why the trigger was not installed.
@@ -75,18 +119,24 @@ pub enum OutboxError {
 pub(super) const CHANNEL: &str = "snapshot_lifecycle_outbox";
 
 impl Database {
-    /// The oldest records, but none of these events.
-    pub async fn outbox_records(&self, most: u32, but: &[Uuid]) -> Result<Vec<OutboxRecord>, StorageError> {
+    /// The oldest records for an exchange, those up to an id left out.
+    pub async fn outbox_records(
+        &self,
+        exchange: &str,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<OutboxRecord>, StorageError> {
         const WHAT: &str = "read the outbox";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let records = sqlx::query_as(
                 "SELECT id, message_id, event_id, team_id, status, occurred_at FROM snapshot_lifecycle.outbox \
-                 WHERE event_id <> ALL ($2) ORDER BY id LIMIT $1",
+                 WHERE id > $1 AND (exchange IS NULL OR exchange = $2) ORDER BY id LIMIT $3",
             )
             .persistent(false)
+            .bind(after)
+            .bind(exchange)
             .bind(i64::from(most))
-            .bind(but)
             .fetch_all(&mut *tx)
             .await
             .map_err(StorageError::during(WHAT))?;
@@ -131,26 +181,17 @@ impl Database {
         .await
     }
 
-    /// The tables that our trigger is on.
+    /// The tables that our trigger is on, or was.
     pub async fn outbox_triggers(&self) -> Result<Vec<OutboxTrigger>, StorageError> {
         const WHAT: &str = "look for the outbox's trigger";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let triggers = sqlx::query_as(
-                "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", \
-                        format('id %s, status %s, team %s', i.names->>'id', i.names->>'status', COALESCE(i.names->>'team', '-')) AS columns, \
-                        bool_and(t.tgenabled::text IN ('O', 'A')) AND count(*) = 2 AS enabled, \
-                        EXISTS (SELECT FROM jsonb_each_text(i.names) AS j (what, name) WHERE j.name IS NOT NULL AND NOT EXISTS ( \
-                            SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = j.name AND NOT a.attisdropped)) AS outdated \
-                 FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-                 CROSS JOIN LATERAL (SELECT COALESCE(obj_description(t.tgfoid, 'pg_proc'), '{}')::jsonb) AS i (names) \
-                 WHERE t.tgname IN ('snapshot_lifecycle_outbox_update', 'snapshot_lifecycle_outbox_insert') \
-                 GROUP BY n.nspname, c.relname, c.oid, i.names ORDER BY 1",
-            )
-            .persistent(false)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
+            let triggers = sqlx::query_as(TRIGGERS)
+                .persistent(false)
+                .bind(VERSION)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(StorageError::during(WHAT))?;
             Self::commit(tx).await?;
             Ok(triggers)
         })
@@ -159,7 +200,7 @@ impl Database {
 
     /// Makes the trigger, or makes it anew with other columns; all or nothing.
     ///
-    /// Its function runs as its owner, because the host's roles have no rights in our schema. It never fails the host's
+    /// Its function runs as its owner, because the backend's roles have no rights in our schema. It never fails the backend's
     /// statement for a status that it does not know: such a change is not recorded.
     pub async fn install_outbox(&self, source: &OutboxSource) -> Result<(), OutboxError> {
         const WHAT: &str = "install the outbox's trigger";
@@ -169,9 +210,12 @@ impl Database {
                 .persistent(false)
                 .bind(&source.schema)
                 .bind(&source.table)
-                .bind(&source.id_column)
-                .bind(&source.status_column)
-                .bind(source.team_column.as_deref())
+                .bind(&source.columns.id)
+                .bind(&source.columns.status)
+                .bind(source.columns.team.as_deref())
+                .bind(source.on_insert)
+                .bind(source.exchange.as_deref())
+                .bind(VERSION)
                 .fetch_one(&mut *tx)
                 .await
                 .map_err(StorageError::during(WHAT))?;
@@ -188,22 +232,41 @@ impl Database {
         }
     }
 
-    /// Removes our triggers from all tables, and their functions. What is recorded stays and is still published.
-    pub async fn uninstall_outbox(&self) -> Result<(), StorageError> {
+    /// Installs anew what an older version installed. One whose columns have other names by now stays as it is, and is told of.
+    pub(super) async fn renew_outbox(&self) -> Result<(), StorageError> {
+        for trigger in self.outbox_triggers().await? {
+            let OutboxTrigger { table, columns, exchange, shall_on_insert, is_older: true, .. } = trigger else {
+                continue;
+            };
+            let (Some(schema), Some(name)) = (trigger.schema, trigger.name) else { continue };
+            let source = OutboxSource { schema, table: name, columns, on_insert: shall_on_insert, exchange };
+            match self.install_outbox(&source).await {
+                Ok(()) => tracing::info!(
+                    table,
+                    "the outbox's trigger is made anew; rows that are inserted are not recorded any more, unless by `outbox install --on-insert`"
+                ),
+                Err(OutboxError::Unfit(problem)) => {
+                    tracing::warn!(
+                        table,
+                        problem,
+                        "the outbox's trigger is of an older version; run `outbox install` anew"
+                    );
+                }
+                Err(OutboxError::Storage(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes these triggers and their functions. What is recorded stays and is still published.
+    pub async fn uninstall_outbox(&self, triggers: &[OutboxTrigger]) -> Result<(), StorageError> {
         const WHAT: &str = "uninstall the outbox's trigger";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let statements: Option<String> = sqlx::query_scalar(
-                "SELECT string_agg(format('DROP FUNCTION %s CASCADE', p.oid::regprocedure), '; ') \
-                 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
-                 WHERE n.nspname = 'snapshot_lifecycle' AND p.proname LIKE 'record\\_status\\_of\\_%' AND p.prorettype = 'trigger'::regtype",
-            )
-            .persistent(false)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            if let Some(statements) = statements {
-                sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await.map_err(StorageError::during(WHAT))?;
+            for OutboxTrigger { function, .. } in triggers {
+                // The server has quoted the name. Its triggers go with it; to drop those by themselves one must own the table.
+                let drop = format!("DROP FUNCTION IF EXISTS {function} CASCADE");
+                sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await.map_err(StorageError::during(WHAT))?;
             }
             Self::commit(tx).await
         })
@@ -211,88 +274,7 @@ impl Database {
     }
 }
 
-/// Looks at the table (`$1`, `$2`) and its columns (id `$3`, status `$4`, team `$5`); answers with what is wrong, or with the
-/// statements that install the trigger.
-const INSTALL: &str = r#"
-WITH found AS (
-    SELECT c.oid, c.relkind::text AS kind,
-           c.relispartition AS is_partition,
-           id.attnum AS id_number, format_type(id.atttypid, NULL) AS id_type,
-           status.attnum AS status_number, format_type(status.atttypid, NULL) AS status_type,
-           team.attnum AS team_number, format_type(team.atttypid, NULL) AS team_type
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    LEFT JOIN pg_catalog.pg_attribute AS id ON id.attrelid = c.oid AND id.attname = $3 AND id.attnum > 0 AND NOT id.attisdropped
-    LEFT JOIN pg_catalog.pg_attribute AS status ON status.attrelid = c.oid AND status.attname = $4 AND status.attnum > 0 AND NOT status.attisdropped
-    LEFT JOIN pg_catalog.pg_attribute AS team ON team.attrelid = c.oid AND team.attname = $5 AND team.attnum > 0 AND NOT team.attisdropped
-    WHERE n.nspname = $1 AND c.relname = $2
-)
-SELECT CASE
-           WHEN f.oid IS NULL THEN format('there is no table %s.%s', $1, $2)
-           WHEN f.kind = 'p' OR f.is_partition THEN format('%s.%s is partitioned: a row that moves to another partition cannot be told from a new one, and its status would be published anew; publish from the backend instead', $1, $2)
-           WHEN f.kind <> 'r' THEN format('%s.%s is no table', $1, $2)
-           WHEN f.id_type IS NULL THEN format('%s.%s has no column %s; --id-column names it', $1, $2, $3)
-           WHEN f.id_type <> 'uuid' THEN format('column %s is of type %s; event ids are uuid', $3, f.id_type)
-           WHEN f.status_type IS NULL THEN format('%s.%s has no column %s; --status-column names it', $1, $2, $4)
-           WHEN $5 IS NOT NULL AND f.team_type IS NULL THEN format('%s.%s has no column %s; --team-column names it', $1, $2, $5)
-           WHEN $5 IS NOT NULL AND f.team_type <> 'uuid' THEN format('column %s is of type %s; team ids are uuid', $5, f.team_type)
-       END,
-       format($f$
-CREATE OR REPLACE FUNCTION snapshot_lifecycle.%1$I() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
-AS $body$
-DECLARE
-    event UUID;
-    team UUID;
-    was TEXT;
-    reached TEXT;
-    before JSONB;
-    after JSONB;
-BEGIN
-    BEGIN
-        event := NEW.%3$I;
-        team := %5$s;
-        -- "C": in a Turkish database the lower case of CONFIRMED has an i without a dot.
-        reached := pg_catalog.lower(pg_catalog.btrim(NEW.%4$I::pg_catalog.text) COLLATE pg_catalog."C");
-        IF TG_OP = 'UPDATE' THEN
-            was := pg_catalog.lower(pg_catalog.btrim(OLD.%4$I::pg_catalog.text) COLLATE pg_catalog."C");
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        -- A column was renamed, dropped or made another type, which must not fail the host's statement: by their numbers.
-        after := pg_catalog.to_jsonb(NEW);
-        IF TG_OP = 'UPDATE' THEN
-            before := pg_catalog.to_jsonb(OLD);
-        END IF;
-        SELECT CASE WHEN pg_catalog.lower(after ->> i.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> i.attname)::pg_catalog.uuid END,
-               CASE WHEN pg_catalog.lower(after ->> t.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> t.attname)::pg_catalog.uuid END,
-               pg_catalog.lower(pg_catalog.btrim(after ->> s.attname) COLLATE pg_catalog."C"), pg_catalog.lower(pg_catalog.btrim(before ->> s.attname) COLLATE pg_catalog."C")
-        INTO event, team, reached, was
-        FROM pg_catalog.pg_attribute AS i
-        LEFT JOIN pg_catalog.pg_attribute AS s ON s.attrelid = i.attrelid AND s.attnum = %8$s
-        LEFT JOIN pg_catalog.pg_attribute AS t ON t.attrelid = i.attrelid AND t.attnum = %9$s
-        WHERE i.attrelid = TG_RELID AND i.attnum = %7$s;
-    END;
-    -- The same status written otherwise (letter case, spaces) is no change: published, it would look like a new end of the event.
-    IF event IS NOT NULL AND reached IS DISTINCT FROM was AND reached IN ('lead', 'option', 'confirmed', 'cancelled', 'blocked') THEN
-        INSERT INTO snapshot_lifecycle.outbox (event_id, team_id, status) VALUES (event, team, reached);
-        -- Commits that notify wait for each other, all over the server. So of transactions side by side one does, and a record that
-        -- is committed after the relay has looked is found when it looks again.
-        IF pg_catalog.pg_try_advisory_xact_lock(8315161622119347807) THEN
-            PERFORM pg_catalog.pg_notify('snapshot_lifecycle_outbox', '');
-        END IF;
-    END IF;
-    RETURN NULL;
-END
-$body$;
-COMMENT ON FUNCTION snapshot_lifecycle.%1$I() IS %6$L;
-CREATE OR REPLACE TRIGGER snapshot_lifecycle_outbox_insert AFTER INSERT ON %2$s
-    FOR EACH ROW WHEN (NEW.%4$I IS NOT NULL) EXECUTE FUNCTION snapshot_lifecycle.%1$I();
-CREATE OR REPLACE TRIGGER snapshot_lifecycle_outbox_update AFTER UPDATE ON %2$s
-    FOR EACH ROW WHEN (NEW.%4$I IS DISTINCT FROM OLD.%4$I) EXECUTE FUNCTION snapshot_lifecycle.%1$I();
-$f$,
-           'record_status_of_' || COALESCE(f.oid, 0),
-           format('%I.%I', $1, $2),
-           $3, $4,
-           CASE WHEN $5 IS NULL THEN 'NULL' ELSE format('NEW.%I', $5) END,
-           json_build_object('id', $3, 'status', $4, 'team', $5)::text,
-           f.id_number, f.status_number, COALESCE(f.team_number, 0))
-FROM (VALUES (1)) AS one LEFT JOIN found AS f ON true"#;
+const INSTALL: &str = include_str!("outbox_install.sql");
+const TRIGGERS: &str = include_str!("outbox_triggers.sql");
+/// Of the function's text: `migrate` makes those of an older one anew.
+const VERSION: i32 = 2;

@@ -68,7 +68,7 @@ impl Database {
 
     async fn listen(&self) -> Result<Option<PgListener>, StorageError> {
         const WHAT: &str = "listen for the outbox";
-        if !self.is_direct().await? {
+        if !self.is_told().await? {
             return Ok(None);
         }
         let mut listener = PgListener::connect_with(&self.pool_of_one()).await.map_err(StorageError::during(WHAT))?;
@@ -89,17 +89,20 @@ impl Database {
         }
     }
 
-    async fn is_direct(&self) -> Result<bool, StorageError> {
+    /// Whether a notification of the trigger could reach this program.
+    async fn is_told(&self) -> Result<bool, StorageError> {
         const WHAT: &str = "look at the server's port";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let port: Option<i32> = sqlx::query_scalar("SELECT inet_server_port()")
-                .persistent(false)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
+            // Where transactions may be prepared, the trigger does not notify.
+            let (port, notifies): (Option<i32>, bool) =
+                sqlx::query_as("SELECT inet_server_port(), current_setting('max_prepared_transactions') = '0'")
+                    .persistent(false)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(StorageError::during(WHAT))?;
             Self::commit(tx).await?;
-            Ok(port == Some(i32::from(self.port())))
+            Ok(notifies && port == Some(i32::from(self.port())))
         })
         .await
     }

@@ -172,7 +172,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
              REINDEX INDEX public.idx_snapshots_team_newest; REINDEX INDEX public.hosts_own;
              ALTER TABLE public.snapshots RESET (autovacuum_enabled);
              DROP TABLE public.favourites; DELETE FROM snapshot_lifecycle.outbox;
-             ALTER TABLE public.events DISABLE TRIGGER snapshot_lifecycle_outbox_insert;
+             ALTER TABLE public.events DISABLE TRIGGER snapshot_lifecycle_outbox_update;
              ALTER TABLE public.snapshots DISABLE ROW LEVEL SECURITY;
              ALTER TABLE public.snapshots DISABLE TRIGGER snapshot_lifecycle_fill_expires_at",
         )
@@ -188,7 +188,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
 
     world
         .sql(
-            "ALTER TABLE public.events ENABLE TRIGGER snapshot_lifecycle_outbox_insert;
+            "ALTER TABLE public.events ENABLE TRIGGER snapshot_lifecycle_outbox_update;
              ALTER TABLE public.events RENAME COLUMN status TO state;
              DELETE FROM snapshot_lifecycle.retention WHERE snapshot_type = '*'",
         )

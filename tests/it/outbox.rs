@@ -86,10 +86,172 @@ async fn committed_change_of_status_deletes_and_rolled_back_one_does_not() {
     set_status(&world, other, "who knows").await;
     world.sql(format!("UPDATE public.events SET status = NULL WHERE id = '{other}'")).await;
     assert_eq!((pending(&world).await, published(&worker)), (0, 2.0));
-    // An event that begins with a status tells it too.
-    world.sql(format!("INSERT INTO public.events (status, team_id) VALUES ('cancelled', '{team}')")).await;
-    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
     worker.stop().await;
+}
+
+/// Events with a status, and no record of any of them.
+async fn confirmed_events(world: &World, count: i64) -> Vec<Uuid> {
+    let events = sqlx::query_scalar(
+        "INSERT INTO public.events (status) SELECT 'confirmed' FROM generate_series(1, $1) RETURNING id",
+    )
+    .bind(count)
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    world.sql("DELETE FROM snapshot_lifecycle.outbox").await;
+    events
+}
+
+/// As a restore of the data alone does, and an import, and a backend that deletes a row and inserts it again.
+async fn copy_events_anew(world: &World) {
+    world
+        .sql(
+            "BEGIN;
+             CREATE TEMP TABLE kept AS SELECT * FROM public.events;
+             ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_event_id_fkey;
+             DELETE FROM public.events;
+             INSERT INTO public.events SELECT * FROM kept;
+             ALTER TABLE public.snapshots ADD CONSTRAINT snapshots_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.events (id);
+             DROP TABLE kept;
+             COMMIT",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn row_that_arrives_by_insert_ends_no_event_unless_that_was_asked_for() {
+    let world = World::new().await;
+    installed(&world).await;
+    let team = world.team().await;
+    let events = confirmed_events(&world, 3).await;
+    let mut snapshots = Vec::new();
+    for event in &events {
+        snapshots.push(world.insert(&Snapshot::of(team).event(*event)).await);
+    }
+    copy_events_anew(&world).await;
+    assert_eq!(pending(&world).await, 0);
+    let worker = world.worker().await;
+    set_status(&world, events[0], "cancelled").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(world.snapshots().await, set([snapshots[1], snapshots[2]]));
+    worker.stop().await;
+
+    let status = world.run(&["outbox", "status"]).await.json();
+    assert_eq!(
+        (&status["installed"][0]["on_insert"], &status["installed"][0]["enabled"]),
+        (&false.into(), &true.into())
+    );
+    let with = world.run(&["outbox", "install", "--on-insert"]).await.json();
+    assert_eq!((&with["installed"][0]["on_insert"], &with["installed"][0]["enabled"]), (&true.into(), &true.into()));
+    copy_events_anew(&world).await;
+    assert_eq!(pending(&world).await, 3);
+    world.sql("ALTER TABLE public.events DISABLE TRIGGER snapshot_lifecycle_outbox_insert").await;
+    let disabled = world.run(&["outbox", "status"]).await.json();
+    assert_eq!(disabled["installed"][0]["enabled"], false);
+    let without = world.run(&["outbox", "install"]).await.json();
+    assert_eq!(without["installed"][0]["on_insert"], false);
+    copy_events_anew(&world).await;
+    assert_eq!(pending(&world).await, 3);
+}
+
+#[tokio::test]
+async fn what_the_transaction_of_the_change_writes_stays() {
+    let world = World::new().await;
+    installed(&world).await;
+    let (team, event) = (world.team().await, world.event().await);
+    let worker = world.worker().await;
+    let copy = listen_in(&world).await;
+    let write = format!(
+        "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data) VALUES ('{team}', 'offer', '{event}', '{{}}')"
+    );
+    world.sql(write.clone()).await;
+    world
+        .sql(format!(
+            "BEGIN; {write}; UPDATE public.events SET status = 'option' WHERE id = '{event}';
+             UPDATE public.events SET status = 'confirmed' WHERE id = '{event}'; SELECT pg_sleep(0.01); {write}; COMMIT"
+        ))
+        .await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(world.count("true").await, 2, "the one of before is gone");
+    worker.stop().await;
+    let (statuses, _) = heard(&world, &copy).await;
+    assert_eq!(statuses[&event.to_string()], ["option", "confirmed"], "of the same time, in order");
+}
+
+/// As a version before inserts were left out has installed it.
+async fn installed_by_an_older_version(world: &World) {
+    world
+        .sql(
+            "ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
+             DELETE FROM snapshot_lifecycle.migrations WHERE version BETWEEN 20261125100000 AND 20261125100300;
+             ALTER TABLE snapshot_lifecycle.outbox DROP COLUMN exchange, ALTER COLUMN occurred_at SET DEFAULT clock_timestamp();
+             GRANT EXECUTE ON FUNCTION snapshot_lifecycle.fill_expires_at TO PUBLIC;
+             ALTER FUNCTION snapshot_lifecycle.fill_expires_at SET search_path = ''",
+        )
+        .await;
+    let install: String = sqlx::query_scalar(include_str!("../fixtures/outbox_trigger_of_2026-01.sql"))
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    world.sql(install).await;
+}
+
+#[tokio::test]
+async fn migrate_brings_over_what_an_older_version_installed() {
+    let world = World::new().await;
+    installed_by_an_older_version(&world).await;
+    world.sql("INSERT INTO public.events (status) VALUES ('lead')").await;
+    assert_eq!(pending(&world).await, 1, "inserts are recorded");
+    let migrated = world.run(&["migrate"]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    world.sql("INSERT INTO public.events (status) VALUES ('lead')").await;
+    assert_eq!(pending(&world).await, 1, "inserts are not");
+    let trigger = world.run(&["outbox", "status"]).await.json()["installed"][0].clone();
+    assert_eq!(trigger["columns"], serde_json::json!({ "id": "id", "status": "status", "team": "team_id" }));
+    assert_eq!(
+        (&trigger["on_insert"], &trigger["enabled"], &trigger["outdated"]),
+        (&false.into(), &true.into(), &false.into())
+    );
+    let (team, event) = (world.team().await, world.event().await);
+    world
+        .sql(format!(
+            "BEGIN; UPDATE public.events SET status = 'confirmed', team_id = '{team}' WHERE id = '{event}';
+             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data) VALUES ('{team}', 'offer', '{event}', '{{}}'); COMMIT"
+        ))
+        .await;
+    let recorded: (Uuid, Option<Uuid>, bool) = sqlx::query_as(
+        "SELECT event_id, team_id, occurred_at < (SELECT created_at FROM public.snapshots) FROM snapshot_lifecycle.outbox ORDER BY id OFFSET 1",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(recorded, (event, Some(team), true));
+    // Nothing is left for a second time, with or without it.
+    assert_eq!(world.run(&["migrate"]).await.json()["applied"].as_array().unwrap().len(), 0);
+    world.run(&["outbox", "install", "--on-insert"]).await;
+    world.run(&["migrate"]).await;
+    assert_eq!(world.run(&["outbox", "status"]).await.json()["installed"][0]["on_insert"], true);
+}
+
+#[tokio::test]
+async fn migrate_tells_of_an_older_trigger_whose_columns_have_other_names() {
+    let world = World::new().await;
+    installed_by_an_older_version(&world).await;
+    world.sql("ALTER TABLE public.events RENAME COLUMN status TO state").await;
+    let migrated = world.run(&["migrate"]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert!(migrated.stderr.contains("run `outbox install` anew"), "{migrated:?}");
+    let trigger = world.run(&["outbox", "status"]).await.json()["installed"][0].clone();
+    assert_eq!((&trigger["on_insert"], &trigger["outdated"]), (&true.into(), &true.into()));
+    assert_eq!(trigger["problem"], "it was installed by an older version");
+    let worker = world.worker().await;
+    eventually("the worker to say so", async || {
+        !worker.logged("the outbox's trigger is to be installed anew, by `outbox install`").is_empty()
+    })
+    .await;
+    worker.stop().await;
+    let anew = world.run(&["outbox", "install", "--status-column", "state"]).await.json();
+    assert_eq!((&anew["installed"][0]["on_insert"], &anew["installed"][0]["outdated"]), (&false.into(), &false.into()));
 }
 
 #[tokio::test]
@@ -253,17 +415,33 @@ async fn uninstalled_it_leaves_no_trace_on_the_hosts_table() {
         let answer = world.run(&install).await;
         assert_eq!(answer.code, 0, "{answer:?}");
         assert_eq!(answer.json()["installed"][0]["table"], "\"Odd One\".\"My Events\"");
-        assert_eq!(trace().await, 3, "two triggers and a function, however often");
+        assert_eq!(trace().await, 2, "a trigger and a function, however often");
     }
-    world.sql("INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Confirmed', 1)").await;
+    let change = "INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Lead', 1);
+                  UPDATE \"Odd One\".\"My Events\" SET \"State\" = 'Confirmed'";
+    world.sql(change).await;
     let table = world.run(&["outbox", "status", "--output", "table"]).await;
     assert!(table.stdout.contains("status State") && table.stdout.contains("1 records wait"), "{table:?}");
-    let removed = world.run(&["outbox", "uninstall"]).await;
+    installed(&world).await;
+    let preview = world.run(&["outbox", "uninstall"]).await.json();
+    let named = |answer: &Value| -> Vec<String> {
+        let triggers = answer["triggers"].as_array().unwrap();
+        triggers.iter().map(|trigger| trigger["table"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(named(&preview), ["\"Odd One\".\"My Events\"", "public.events"]);
+    assert_eq!((&preview["dry_run"], &preview["removed"], trace().await), (&true.into(), &0.into(), 4));
+    let one = world.run(&["outbox", "uninstall", "--table", "Odd One.My Events", "--yes"]).await;
+    assert_eq!((one.code, trace().await), (0, 2), "{one:?}");
+    let left = &one.json()["installed"];
+    assert_eq!((left[0]["table"].as_str(), left.as_array().unwrap().len()), (Some("public.events"), 1));
+    let none = world.run(&["outbox", "uninstall", "--table", "meetings", "--yes"]).await.json();
+    assert_eq!((&none["removed"], trace().await), (&0.into(), 2));
+    let removed = world.run(&["outbox", "uninstall", "--yes"]).await;
     assert_eq!((removed.code, trace().await), (0, 0), "{removed:?}");
     assert_eq!(removed.json()["pending"], 1, "what is recorded stays");
-    world.sql("INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Confirmed', 1)").await;
+    world.sql(change).await;
     assert_eq!(pending(&world).await, 1);
-    assert_eq!(world.run(&["outbox", "uninstall"]).await.code, 0, "twice is no error");
+    assert_eq!(world.run(&["outbox", "uninstall", "--yes"]).await.code, 0, "twice is no error");
 }
 
 #[tokio::test]
@@ -290,14 +468,19 @@ async fn host_role_without_rights_of_ours_is_recorded_and_may_not_read() {
 #[tokio::test]
 async fn wrong_use_says_the_mend() {
     let world = World::new().await;
-    world.sql("ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN number INT; CREATE VIEW public.seen AS SELECT * FROM public.events").await;
+    world.sql("CREATE DOMAIN public.moment AS timestamptz; CREATE DOMAIN public.word AS varchar(9); CREATE DOMAIN public.state AS public.word;
+         ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN number INT, ADD COLUMN since public.moment, ADD COLUMN state public.state,
+             ADD COLUMN parent UUID; CREATE VIEW public.seen AS SELECT * FROM public.events").await;
     for (arguments, said) in [
         (&["--table", "meetings"][..], "there is no table public.meetings"),
         (&["--table", "seen"], "is no table"),
-        (&["--status-column", "state"], "--status-column names it"),
+        (&["--status-column", "phase"], "--status-column names it"),
         (&["--id-column", "number"], "event ids are uuid"),
         (&["--team-column", "team"], "--team-column names it"),
         (&["--team-column", "number"], "team ids are uuid"),
+        (&["--status-column", "number"], "column number is of type integer; a status is a text or an enumeration"),
+        (&["--status-column", "since"], "moment; a status is a text or an enumeration"),
+        (&["--id-column", "parent"], "--team-column limits each record"),
     ] {
         let refused = world.run(&[&["outbox", "install"], arguments].concat()).await;
         assert_eq!(refused.code, 1, "{refused:?}");
@@ -305,6 +488,8 @@ async fn wrong_use_says_the_mend() {
     }
     let status = world.run(&["outbox", "status"]).await;
     assert_eq!(status.json()["installed"].as_array().unwrap().len(), 0);
+    let over_a_domain = world.run(&["outbox", "install", "--status-column", "state"]).await;
+    assert_eq!(over_a_domain.code, 0, "{over_a_domain:?}");
     // A lock that others hold is not waited for.
     let mut holder = world.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE public.events IN ROW EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
@@ -321,7 +506,8 @@ async fn status_that_is_written_otherwise_is_no_change() {
     let world = World::new().await;
     installed(&world).await;
     let event = Uuid::new_v4();
-    world.sql(format!("INSERT INTO public.events (id, status) VALUES ('{event}', 'Confirmed')")).await;
+    world.sql(format!("INSERT INTO public.events (id) VALUES ('{event}')")).await;
+    set_status(&world, event, "Confirmed").await;
     assert_eq!(pending(&world).await, 1);
     for same in ["confirmed", " CONFIRMED ", "Confirmed"] {
         set_status(&world, event, same).await;
@@ -374,6 +560,9 @@ async fn columns_that_are_renamed_or_dropped_neither_fail_the_host_nor_lose_a_ch
 async fn records_that_nobody_takes_hold_up_no_other_event() {
     let world = World::new().await;
     installed(&world).await;
+    world.run(&["outbox", "install", "--on-insert"]).await;
+    // More than are looked at at once, many times over.
+    let unroutable = 9_000;
     let queue = format!("{}.confirmed-only", world.queue);
     let (connection, channel) = world.channel().await;
     let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
@@ -392,20 +581,20 @@ async fn records_that_nobody_takes_hold_up_no_other_event() {
     world
         .sql(format!(
             "INSERT INTO public.events (id, status) VALUES ('{stuck}', 'lead');
-             INSERT INTO public.events (status) SELECT 'lead' FROM generate_series(1, 1200);
+             INSERT INTO public.events (status) SELECT 'lead' FROM generate_series(1, {unroutable});
              INSERT INTO public.events (status) SELECT 'confirmed' FROM generate_series(1, 700);
              UPDATE public.events SET status = 'confirmed' WHERE id = '{stuck}'"
         ))
         .await;
     eventually("all that can be routed to be published", async || world.depth(&queue).await >= 700).await;
-    assert!(pending(&world).await >= 1202, "what is stuck stays, and nothing of the same event overtakes it");
+    assert!(pending(&world).await >= unroutable + 2, "what is stuck stays, and nothing of the same event overtakes it");
     channel
         .queue_bind(queue.as_str().into(), exchange.into(), "event.status.lead".into(), Default::default(), none())
         .await
         .unwrap();
     eventually("the rest to be published", async || pending(&world).await == 0).await;
     worker.stop().await;
-    assert_eq!(world.depth(&queue).await, 1901 + 1);
+    assert_eq!(i64::from(world.depth(&queue).await), unroutable + 702);
     connection.close(200, "done".into()).await.ok();
 }
 

@@ -76,7 +76,7 @@ async fn commands_and_store(world: &World, team: Uuid) {
         &["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"],
         &["snapshots", "list", "--team-id", &team.to_string()],
         &["outbox", "status"],
-        &["outbox", "uninstall"],
+        &["outbox", "uninstall", "--yes"],
         &["delete-event", &Uuid::new_v4().to_string(), "--yes"],
         &["migrate"],
     ] {
