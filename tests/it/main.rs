@@ -27,6 +27,7 @@ mod outages;
 mod outbox;
 mod passes;
 mod pooler;
+mod privileges;
 mod publish_file;
 mod publishing;
 mod random_faults;
