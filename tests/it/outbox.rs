@@ -562,7 +562,7 @@ async fn records_that_nobody_takes_hold_up_no_other_event() {
     installed(&world).await;
     world.run(&["outbox", "install", "--on-insert"]).await;
     // More than are looked at at once, many times over.
-    let unroutable = 9_000;
+    let unroutable = 12_000;
     let queue = format!("{}.confirmed-only", world.queue);
     let (connection, channel) = world.channel().await;
     let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
@@ -612,4 +612,248 @@ async fn partitioned_table_is_refused() {
         assert_eq!(refused.code, 1, "{refused:?}");
         assert!(refused.stderr.contains("partitioned"), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn transaction_that_is_prepared_is_recorded_and_published() {
+    let world = World::on(Servers::own(|_| (vec!["max_prepared_transactions=10".to_owned()], Vec::new()))).await;
+    installed(&world).await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    world
+        .sql(format!(
+            "BEGIN; UPDATE public.events SET status = 'confirmed' WHERE id = '{event}'; PREPARE TRANSACTION 'two-phase'"
+        ))
+        .await;
+    assert_eq!(world.snapshots().await.len(), 1);
+    world.sql("COMMIT PREPARED 'two-phase'").await;
+    eventually("the snapshot to be gone", async || world.snapshots().await.is_empty()).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn fleets_with_different_exchanges_publish_each_its_own_records() {
+    let world = World::new().await;
+    installed(&world).await;
+    world.sql("CREATE TABLE public.meetings (id UUID PRIMARY KEY, status TEXT)").await;
+    let other = format!("{}.meetings", world.exchange);
+    let install = world.run(&["outbox", "install", "--table", "meetings", "--exchange", &other]).await.json();
+    let exchanges: Vec<_> =
+        install["installed"].as_array().unwrap().iter().map(|it| it["exchange"].as_str().unwrap()).collect();
+    assert_eq!(exchanges, [&world.exchange, &other]);
+    let worker = world.worker().await;
+    // Each holds its lease already, before there is anything to take.
+    let meetings_queue = format!("{}.meetings", world.queue);
+    let of_meetings = world.worker_with(&[("LIFECYCLE_EXCHANGE", &other), ("LIFECYCLE_QUEUE", &meetings_queue)]).await;
+    let leases = async || -> i64 {
+        let holding = "SELECT count(*) FROM snapshot_lifecycle.lease WHERE name LIKE 'outbox %' AND expires_at > now()";
+        sqlx::query_scalar(holding).fetch_one(&world.pool).await.unwrap()
+    };
+    eventually("both to relay", async || leases().await == 2).await;
+    world.sql("INSERT INTO public.meetings SELECT gen_random_uuid() FROM generate_series(1, 30)").await;
+    for _ in 0..20 {
+        world.event().await;
+    }
+    world.sql("UPDATE public.events SET status = 'lead'; UPDATE public.meetings SET status = 'option'").await;
+    eventually("all to be published", async || pending(&world).await == 0).await;
+    worker.reaches("messages_total{outcome=\"ignored\"}", 20.0).await;
+    of_meetings.reaches("messages_total{outcome=\"ignored\"}", 30.0).await;
+    assert_eq!((published(&worker), published(&of_meetings)), (20.0, 30.0));
+    of_meetings.stop().await;
+
+    // Without a name it is the exchange of whichever fleet there is.
+    let mut command = world.program(&["outbox", "install", "--table", "meetings"]);
+    command.env_remove("LIFECYCLE_EXCHANGE");
+    let unnamed = finish(command);
+    assert_eq!(unnamed.json()["installed"][1]["exchange"], Value::Null, "{unnamed:?}");
+    world.sql("UPDATE public.meetings SET status = 'blocked'").await;
+    worker.reaches("messages_total{outcome=\"ignored\"}", 50.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn later_record_of_an_event_does_not_overtake_one_that_was_met_in_the_same_look() {
+    let world = World::new().await;
+    installed(&world).await;
+    let worker = world.worker().await;
+    let queue = format!("{}.confirmed-only", world.queue);
+    let (connection, channel) = world.channel().await;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
+    let bind = async |key: &str| {
+        let (queue, exchange) = (queue.as_str().into(), world.exchange.as_str().into());
+        channel
+            .queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .unwrap();
+    };
+    bind("event.status.confirmed").await;
+    channel
+        .queue_unbind(
+            world.queue.as_str().into(),
+            world.exchange.as_str().into(),
+            "event.status.#".into(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let (event, marker) = (world.event().await, world.event().await);
+    world
+        .sql(format!(
+            "BEGIN; UPDATE public.events SET status = 'lead' WHERE id = '{event}'; UPDATE public.events SET status = 'confirmed' WHERE id = '{event}';
+             UPDATE public.events SET status = 'confirmed' WHERE id = '{marker}'; COMMIT"
+        ))
+        .await;
+    eventually("the other event's to be published", async || world.depth(&queue).await > 0).await;
+    // A change of the marker that is published after this one has been through a look with the stuck ones.
+    set_status(&world, marker, "option").await;
+    eventually("both events to be tried again", async || {
+        worker.metric("outbox_messages_total{outcome=\"failed\"}") >= 4.0
+    })
+    .await;
+    assert_eq!((world.depth(&queue).await, pending(&world).await), (1, 3));
+    bind("event.status.#").await;
+    eventually("all to be published", async || pending(&world).await == 0).await;
+    worker.stop().await;
+    let (statuses, _) = heard(&world, &queue).await;
+    assert_eq!(statuses[&event.to_string()], ["lead", "confirmed"]);
+    assert_eq!(statuses[&marker.to_string()], ["confirmed", "option"]);
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn record_that_is_committed_after_those_behind_it_is_published() {
+    let world = World::new().await;
+    installed(&world).await;
+    let (event, other) = (world.event().await, world.event().await);
+    let worker = world.worker().await;
+    let mut slow = world.pool.begin().await.unwrap();
+    sqlx::query("UPDATE public.events SET status = 'lead' WHERE id = $1")
+        .bind(event)
+        .execute(&mut *slow)
+        .await
+        .unwrap();
+    for count in [1.0, 2.0, 3.0] {
+        set_status(&world, other, ["lead", "option", "blocked"][count as usize - 1]).await;
+        worker.reaches("messages_total{outcome=\"ignored\"}", count).await;
+    }
+    slow.commit().await.unwrap();
+    worker.reaches("messages_total{outcome=\"ignored\"}", 4.0).await;
+    worker.stop().await;
+}
+
+/// Dumps a world and restores it into another, as an operator would without the owners and privileges.
+async fn restored(world: &World) -> World {
+    let other = World::bare(Servers::shared()).await;
+    let dump = std::env::temp_dir().join(format!("{}.sql", other.queue));
+    for (program, arguments) in
+        [("pg_dump", ["--no-owner", "--no-privileges", "--file"]), ("psql", ["--no-psqlrc", "--quiet", "--file"])]
+    {
+        let url = if program == "psql" { &other.database_url } else { &world.database_url };
+        let done =
+            std::process::Command::new(program).args(arguments).arg(&dump).arg(url).output().expect("it can be run");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    std::fs::remove_file(&dump).ok();
+    other
+}
+
+/// What is told of the only trigger, and by doctor.
+async fn told(world: &World) -> (String, String) {
+    let status = world.run(&["outbox", "status"]).await.json();
+    let problem = status["installed"][0]["problem"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(status["installed"].as_array().unwrap().len(), 1, "{status}");
+    let doctor = world.run(&["doctor"]).await.json();
+    let check = doctor["checks"].as_array().unwrap().iter().find(|line| line["check"] == "database.outbox").cloned();
+    let check = check.expect("a line of the outbox");
+    (problem, format!("{} {}", check["state"].as_str().unwrap(), check))
+}
+
+#[tokio::test]
+async fn after_a_restore_columns_are_found_and_an_install_is_asked_for() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE public.events ADD COLUMN junk INT").await;
+    installed(&world).await;
+    world.sql("ALTER TABLE public.events DROP COLUMN junk").await;
+    assert_eq!(told(&world).await.0, "");
+    let restored = restored(&world).await;
+    let event = restored.event().await;
+    assert_eq!(pending(&restored).await, 0);
+    set_status(&restored, event, "option").await;
+    assert_eq!(pending(&restored).await, 1);
+    let (problem, doctor) = told(&restored).await;
+    assert!(problem.starts_with("the table was restored, with other column numbers"), "{problem}");
+    assert!(
+        doctor.starts_with("warning") && doctor.contains(&problem) && doctor.contains("outbox install"),
+        "{doctor}"
+    );
+    let install = ["outbox", "install", "--team-column", "team_id"];
+    assert_eq!(restored.run(&install).await.code, 0);
+    assert_eq!(told(&restored).await.0, "");
+    restored.sql("ALTER TABLE public.events RENAME COLUMN status TO state").await;
+    restored.sql(format!("UPDATE public.events SET state = 'lead' WHERE id = '{event}'")).await;
+    assert_eq!(pending(&restored).await, 2);
+    // With the same numbers the privileges alone are missing.
+    let again = self::restored(&world).await;
+    again.run(&install).await;
+    let third = self::restored(&again).await;
+    let (problem, doctor) = told(&third).await;
+    assert!(problem.starts_with("every role may execute its function"), "{problem}");
+    assert!(doctor.starts_with("warning"), "{doctor}");
+}
+
+#[tokio::test]
+async fn table_that_was_made_anew_is_told_from_one_without_a_trigger() {
+    let world = World::new().await;
+    installed(&world).await;
+    world
+        .sql("DROP TABLE public.events CASCADE; CREATE TABLE public.events (id UUID PRIMARY KEY, status TEXT, team_id UUID)")
+        .await;
+    let (problem, doctor) = told(&world).await;
+    assert_eq!(problem, "its table was dropped or made anew, and nothing is recorded");
+    assert!(doctor.starts_with("failed") && doctor.contains("public.events"), "{doctor}");
+    world.run(&["outbox", "install", "--team-column", "team_id"]).await;
+    assert_eq!(told(&world).await.0, "");
+}
+
+#[tokio::test]
+async fn column_of_any_name_stays_a_name() {
+    let world = World::new().await;
+    let (id, status, team) = ("i'd $body$ $statements$", "st\"at%1$Lus\\", "$f$; RAISE 'no'; --");
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    world
+        .sql(format!(
+            "CREATE TABLE public.odd ({} UUID PRIMARY KEY, {} TEXT, {} UUID)",
+            quoted(id),
+            quoted(status),
+            quoted(team)
+        ))
+        .await;
+    let install = [
+        "outbox",
+        "install",
+        "--table",
+        "odd",
+        "--id-column",
+        id,
+        "--status-column",
+        status,
+        "--team-column",
+        team,
+        "--on-insert",
+        "--exchange",
+        "$body$'x",
+    ];
+    let installed = world.run(&install).await;
+    assert_eq!(installed.code, 0, "{installed:?}");
+    assert_eq!(installed.json()["installed"][0]["problem"], Value::Null);
+    let (event, owner) = (Uuid::new_v4(), Uuid::new_v4());
+    world.sql(format!("INSERT INTO public.odd VALUES ('{event}', 'Lead', '{owner}')")).await;
+    let recorded: (Uuid, Option<Uuid>, String, String) =
+        sqlx::query_as("SELECT event_id, team_id, status, exchange FROM snapshot_lifecycle.outbox")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(recorded, (event, Some(owner), "lead".to_owned(), "$body$'x".to_owned()));
 }
