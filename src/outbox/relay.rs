@@ -32,15 +32,15 @@ pub struct Relay {
 /// overtakes it.
 struct Stuck {
     events: HashSet<Uuid>,
-    /// They are tried again from then on; set at the end of the walk that met them, so that however many they are the walk
-    /// comes to the records behind them.
+    /// They are tried again from then on; set at the end of the walk that met them.
     until: Option<Instant>,
     pauses: Pauses,
 }
 
-/// The outbox is walked in the order of ids. At its end only what is new is looked for, since a look from the start passes all
-/// that was removed but cannot be vacuumed yet, under an old transaction. But now and then it begins anew: a record may be
-/// committed later than those with higher ids, though not than those of its own event.
+/// The outbox is walked in the order of ids, so that however many events are stuck, it comes to those behind them. At its end
+/// only what is new is looked for, since a look from the start passes all that was removed but cannot be vacuumed yet, under an
+/// old transaction. A record may be committed behind the walk, because a transaction with a higher id was faster: so now and
+/// then the walk begins anew, and at once where it meets a later record of the same event, which must not overtake.
 struct Walk {
     /// Up to this id everything is published or stuck.
     after: i64,
@@ -169,12 +169,14 @@ impl Relay {
         let began = Instant::now();
         let records = self.database.outbox_records(&self.exchange, walk.after, BATCH).await?;
         let looking = walk.looking + began.elapsed();
-        let Sent { confirmed, failed, reason, outage } = self.publish(&records).await;
+        let overtaking = |record: &OutboxRecord| record.is_behind && !self.stuck.events.contains(&record.event_id);
+        let (late, sendable): (Vec<_>, Vec<_>) = records.iter().partition(|record| overtaking(record));
+        let Sent { confirmed, failed, reason, outage } = self.publish(&sendable).await;
         if !confirmed.is_empty() {
             self.database.remove_from_outbox(&confirmed).await?;
         }
         self.metrics.count_outbox(confirmed.len(), failed);
-        if !outage {
+        if !outage && late.is_empty() {
             let after = records.last().map_or(walk.after, |record| record.id);
             self.walk = Walk { after, looking, again: walk.again };
             if records.len() < BATCH as usize {
@@ -198,15 +200,14 @@ impl Relay {
 
     /// Only at the end of a walk: what is stuck in front must not keep it from what is behind.
     fn begin_anew_where_due(&mut self) {
+        let Some(again) = self.walk.again else { return };
         let now = Instant::now();
-        if self.walk.again.is_none() {
-            return;
-        }
-        if self.stuck.until.is_some_and(|until| now >= until) {
+        let retry = self.stuck.until.is_some_and(|until| now >= until);
+        if retry {
             self.stuck.events.clear();
             self.stuck.until = None;
-            self.walk = Walk::new();
-        } else if self.walk.again.is_some_and(|again| now >= again) {
+        }
+        if retry || now >= again {
             self.walk = Walk::new();
         }
     }
@@ -224,7 +225,7 @@ impl Relay {
     }
 
     /// In rounds, each with at most one record of an event, so that none overtakes another.
-    async fn publish(&mut self, records: &[OutboxRecord]) -> Sent {
+    async fn publish(&mut self, records: &[&OutboxRecord]) -> Sent {
         let mut all = Sent::default();
         for round in rounds(records) {
             match self.hold_lease().await {
@@ -339,7 +340,7 @@ fn tell(report: &Result<Report, StorageError>, was_well: bool) -> bool {
     error.is_none()
 }
 
-fn rounds(records: &[OutboxRecord]) -> Vec<Vec<&OutboxRecord>> {
+fn rounds<'a>(records: &[&'a OutboxRecord]) -> Vec<Vec<&'a OutboxRecord>> {
     let mut of_event: HashMap<Uuid, usize> = HashMap::new();
     let mut rounds: Vec<Vec<&OutboxRecord>> = Vec::new();
     for record in records {
@@ -383,10 +384,13 @@ mod tests {
             team_id: None,
             status: "option".to_owned(),
             occurred_at: OffsetDateTime::UNIX_EPOCH,
+            is_behind: false,
         };
         let records = [record(1, a), record(2, b), record(3, a), record(4, a), record(5, b)];
-        let ids: Vec<Vec<i64>> =
-            rounds(&records).into_iter().map(|round| round.into_iter().map(|record| record.id).collect()).collect();
+        let ids: Vec<Vec<i64>> = rounds(&records.iter().collect::<Vec<_>>())
+            .into_iter()
+            .map(|round| round.into_iter().map(|record| record.id).collect())
+            .collect();
         assert_eq!(ids, [vec![1, 2], vec![3, 5], vec![4]]);
     }
 }

@@ -220,7 +220,7 @@ impl Database {
             tracing::info!(version = migration.version, description = %migration.description, "migration applied");
             done.push(Migrated { version: migration.version, description: migration.description.to_string() });
         }
-        self.renew_outbox().await?;
+        Box::pin(self.renew_outbox()).await?;
         Ok(done)
     }
 

@@ -22,6 +22,8 @@ pub struct OutboxRecord {
     /// By the database's clock, the start of the transaction that made the change, less a microsecond: what the same
     /// transaction writes beside it counts as made after it.
     pub occurred_at: OffsetDateTime,
+    /// Whether an earlier record of the event is among those that the look left out.
+    pub is_behind: bool,
 }
 
 /// Our trigger on a table, or what is left of it.
@@ -43,15 +45,20 @@ pub struct OutboxTrigger {
     /// Why.
     pub problem: Option<String>,
     #[serde(skip)]
+    #[sqlx(flatten)]
+    made: Made,
+}
+
+/// What it takes to make a trigger anew or to remove it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+struct Made {
     schema: Option<String>,
-    #[serde(skip)]
     name: Option<String>,
-    /// Its function, quoted.
-    #[serde(skip)]
+    /// Quoted.
     function: String,
-    #[serde(skip)]
+    /// Whether its function has the text of an older version.
     is_older: bool,
-    #[serde(skip)]
+    /// Whether it was installed so; the trigger itself may be gone.
     shall_on_insert: bool,
 }
 
@@ -70,7 +77,7 @@ impl OutboxTrigger {
     /// Whether it is on this table.
     #[must_use]
     pub fn is_on(&self, schema: &str, table: &str) -> bool {
-        (self.schema.as_deref(), self.name.as_deref()) == (Some(schema), Some(table))
+        (self.made.schema.as_deref(), self.made.name.as_deref()) == (Some(schema), Some(table))
     }
 }
 
@@ -130,7 +137,10 @@ impl Database {
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let records = sqlx::query_as(
-                "SELECT id, message_id, event_id, team_id, status, occurred_at FROM snapshot_lifecycle.outbox \
+                "SELECT id, message_id, event_id, team_id, status, occurred_at, EXISTS ( \
+                     SELECT FROM snapshot_lifecycle.outbox AS e \
+                     WHERE e.event_id = o.event_id AND e.id <= $1 AND (e.exchange IS NULL OR e.exchange = $2)) AS is_behind \
+                 FROM snapshot_lifecycle.outbox AS o \
                  WHERE id > $1 AND (exchange IS NULL OR exchange = $2) ORDER BY id LIMIT $3",
             )
             .persistent(false)
@@ -235,11 +245,12 @@ impl Database {
     /// Installs anew what an older version installed. One whose columns have other names by now stays as it is, and is told of.
     pub(super) async fn renew_outbox(&self) -> Result<(), StorageError> {
         for trigger in self.outbox_triggers().await? {
-            let OutboxTrigger { table, columns, exchange, shall_on_insert, is_older: true, .. } = trigger else {
+            let OutboxTrigger { table, columns, exchange, made, .. } = trigger;
+            let Made { schema: Some(schema), name: Some(name), is_older: true, shall_on_insert: on_insert, .. } = made
+            else {
                 continue;
             };
-            let (Some(schema), Some(name)) = (trigger.schema, trigger.name) else { continue };
-            let source = OutboxSource { schema, table: name, columns, on_insert: shall_on_insert, exchange };
+            let source = OutboxSource { schema, table: name, columns, on_insert, exchange };
             match self.install_outbox(&source).await {
                 Ok(()) => tracing::info!(
                     table,
@@ -263,7 +274,7 @@ impl Database {
         const WHAT: &str = "uninstall the outbox's trigger";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            for OutboxTrigger { function, .. } in triggers {
+            for OutboxTrigger { made: Made { function, .. }, .. } in triggers {
                 // The server has quoted the name. Its triggers go with it; to drop those by themselves one must own the table.
                 let drop = format!("DROP FUNCTION IF EXISTS {function} CASCADE");
                 sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await.map_err(StorageError::during(WHAT))?;
