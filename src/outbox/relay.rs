@@ -393,4 +393,37 @@ mod tests {
             .collect();
         assert_eq!(ids, [vec![1, 2], vec![3, 5], vec![4]]);
     }
+
+    #[tokio::test]
+    async fn walk_goes_on_from_its_end_and_begins_anew_when_that_is_cheap_or_due() {
+        let url = secrecy::SecretString::from("postgres://nobody@127.0.0.1:1/none");
+        let amqp = secrecy::SecretString::from("amqp://127.0.0.1:1");
+        let database = Database::new(Some(&url), 1).unwrap();
+        let address = BrokerAddress::parse(Some(&amqp)).unwrap();
+        let mut relay = Relay::new(database, address, "event.status".to_owned(), Metrics::new());
+        for (looking, pause) in [
+            (Duration::ZERO, Duration::ZERO),
+            (Duration::from_millis(100), Duration::from_secs(5)),
+            (Duration::from_mins(1), Duration::from_secs(10)),
+        ] {
+            relay.walk = Walk { after: 7, looking, again: None };
+            relay.begin_anew_where_due();
+            assert_eq!(relay.walk.after, 7, "it has not come to its end");
+            let before = Instant::now();
+            relay.end_walk();
+            let again = relay.walk.again.unwrap();
+            assert!(again >= before + pause && again <= Instant::now() + pause, "{looking:?}");
+        }
+        relay.walk.again = Some(Instant::now() + Duration::from_hours(1));
+        relay.begin_anew_where_due();
+        assert_eq!(relay.walk.after, 7, "it is not due");
+        relay.walk.again = Some(Instant::now());
+        relay.begin_anew_where_due();
+        assert_eq!(relay.walk.after, i64::MIN, "it is due");
+        relay.walk = Walk { after: 7, looking: Duration::ZERO, again: Some(Instant::now() + Duration::from_hours(1)) };
+        relay.stuck.events.insert(Uuid::nil());
+        relay.stuck.until = Some(Instant::now());
+        relay.begin_anew_where_due();
+        assert_eq!((relay.walk.after, relay.stuck.events.len()), (i64::MIN, 0), "what is stuck is due");
+    }
 }

@@ -37,7 +37,7 @@ const BOOTSTRAP_LOCK: i64 = 0x0073_6e61_7073_686f;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock time-out apart.
-const TRIES_AGAINST_LOCKS: u32 = 10;
+pub(super) const TRIES_AGAINST_LOCKS: u32 = 10;
 
 /// One migration that was applied.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -74,6 +74,17 @@ pub enum MigrateError {
         version: i64,
         /// Its name.
         description: String,
+        #[source]
+        /// What the database said.
+        source: StorageError,
+    },
+    /// A trigger of an older version could not be made anew.
+    #[error(
+        "could not make the outbox's trigger on {table} anew; all migrations are applied, and the same command tries it again, as the role that owns the trigger's function"
+    )]
+    Outbox {
+        /// With its schema.
+        table: String,
         #[source]
         /// What the database said.
         source: StorageError,

@@ -4,7 +4,8 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, Limits, StorageError};
+use super::migrate::TRIES_AGAINST_LOCKS;
+use super::{Database, Limits, MigrateError, StorageError, Verdict};
 
 /// A recorded status change.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -243,7 +244,7 @@ impl Database {
     }
 
     /// Installs anew what an older version installed. One whose columns have other names by now stays as it is, and is told of.
-    pub(super) async fn renew_outbox(&self) -> Result<(), StorageError> {
+    pub(super) async fn renew_outbox(&self) -> Result<(), MigrateError> {
         for trigger in self.outbox_triggers().await? {
             let OutboxTrigger { table, columns, exchange, made, .. } = trigger;
             let Made { schema: Some(schema), name: Some(name), is_older: true, shall_on_insert: on_insert, .. } = made
@@ -251,19 +252,22 @@ impl Database {
                 continue;
             };
             let source = OutboxSource { schema, table: name, columns, on_insert, exchange };
-            match self.install_outbox(&source).await {
-                Ok(()) => tracing::info!(
-                    table,
-                    "the outbox's trigger is made anew; rows that are inserted are not recorded any more, unless by `outbox install --on-insert`"
-                ),
-                Err(OutboxError::Unfit(problem)) => {
-                    tracing::warn!(
-                        table,
-                        problem,
-                        "the outbox's trigger is of an older version; run `outbox install` anew"
-                    );
+            let mut tries = 1;
+            while let Err(error) = self.install_outbox(&source).await {
+                match error {
+                    OutboxError::Unfit(problem) => {
+                        let says = "the outbox's trigger is of an older version; run `outbox install` anew";
+                        tracing::warn!(table, problem, "{says}");
+                        break;
+                    }
+                    OutboxError::Storage(error)
+                        if error.verdict() != Verdict::Refused && tries < TRIES_AGAINST_LOCKS =>
+                    {
+                        tracing::warn!(table, error = error.one_line(), "the outbox's trigger has to wait for a lock");
+                        tries += 1;
+                    }
+                    OutboxError::Storage(source) => return Err(MigrateError::Outbox { table, source }),
                 }
-                Err(OutboxError::Storage(error)) => return Err(error),
             }
         }
         Ok(())

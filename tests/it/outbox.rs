@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Servers, Snapshot, Worker, World, eventually, finish, set};
+use crate::support::{Running, Servers, Snapshot, Worker, World, eventually, finish, set};
 
 /// The host's events with a status and a team, and the trigger on them.
 async fn installed(world: &World) {
@@ -232,6 +232,32 @@ async fn migrate_brings_over_what_an_older_version_installed() {
     world.run(&["outbox", "install", "--on-insert"]).await;
     world.run(&["migrate"]).await;
     assert_eq!(world.run(&["outbox", "status"]).await.json()["installed"][0]["on_insert"], true);
+}
+
+#[tokio::test]
+async fn migrate_waits_for_the_lock_of_a_table_with_an_older_trigger() {
+    let world = World::new().await;
+    installed_by_an_older_version(&world).await;
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE public.events IN ROW EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
+    let migrate = Running::start(world.program(&["migrate"]));
+    eventually("migrate to wait for the table", async || {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'public.events'::regclass AND NOT granted";
+        sqlx::query_scalar::<_, i64>(waiting).fetch_one(&world.pool).await.unwrap() > 0
+    })
+    .await;
+    eventually("its first try to be over", async || {
+        let tried =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
+        sqlx::query_scalar::<_, i64>(tried).fetch_one(&world.pool).await.unwrap() == 0
+    })
+    .await;
+    holder.rollback().await.unwrap();
+    let migrated = migrate.ended().await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert!(migrated.stderr.contains("has to wait for a lock"), "{migrated:?}");
+    let trigger = world.run(&["outbox", "status"]).await.json()["installed"][0].clone();
+    assert_eq!((&trigger["on_insert"], &trigger["outdated"]), (&false.into(), &false.into()));
 }
 
 #[tokio::test]
