@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{ConfirmOptions, OutputOptions, Rows};
-use crate::config::DatabaseOptions;
+use crate::config::{DatabaseOptions, broker_name};
 use crate::storage::{Database, OutboxBacklog, OutboxColumns, OutboxError, OutboxSource, OutboxTrigger, StorageError};
 
 /// The trigger on the host's events table that records status changes for publishing
@@ -46,7 +46,7 @@ struct Install {
     #[arg(long)]
     on_insert: bool,
     /// Where the changes are published, for fleets that share the database [default: the exchange of the fleet that takes them]
-    #[arg(long, env = "LIFECYCLE_EXCHANGE", value_name = "NAME")]
+    #[arg(long, env = "LIFECYCLE_EXCHANGE", value_name = "NAME", value_parser = broker_name)]
     exchange: Option<String>,
     #[command(flatten)]
     database: DatabaseOptions,

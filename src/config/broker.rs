@@ -49,7 +49,7 @@ pub struct MessageOptions {
 }
 
 /// AMQP names are at most 255 bytes; ours get suffixes such as `.dead-letter`.
-fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     if (1..=200).contains(&text.len()) && !text.starts_with("amq.") && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {

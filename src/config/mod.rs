@@ -12,6 +12,7 @@ mod passes;
 mod process;
 mod secret_files;
 
+pub(crate) use broker::name as broker_name;
 pub use broker::{BrokerOptions, MessageOptions, TopologyMode};
 pub use database::DatabaseOptions;
 pub use duration::parse_duration;

@@ -193,7 +193,7 @@ pub(super) fn outbox(triggers: &[OutboxTrigger], backlog: OutboxBacklog) -> Find
         return Finding::failed(
             CHECK,
             format!("{pending} status changes wait to be published, the oldest for {oldest_seconds} s"),
-            "start a worker (`run`), or see in its log why they are refused or unroutable",
+            "start a worker (`run`) with the exchange that `outbox status` names, or see in its log why they are refused or unroutable",
         );
     }
     if let Some((trigger, problem)) = triggers.iter().find_map(|it| Some((it, it.problem.as_ref()?))) {

@@ -93,7 +93,7 @@ impl std::fmt::Display for OutboxColumns {
 pub struct OutboxBacklog {
     /// Records.
     pub pending: i64,
-    /// Seconds since the oldest of them was recorded.
+    /// Seconds since the transaction of the oldest of them began.
     pub oldest_seconds: i64,
 }
 

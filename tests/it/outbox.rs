@@ -513,6 +513,9 @@ async fn wrong_use_says_the_mend() {
         assert_eq!(refused.code, 1, "{refused:?}");
         assert!(refused.stderr.contains(said), "{arguments:?}: {refused:?}");
     }
+    for exchange in ["", "amq.topic"] {
+        assert_eq!(world.run(&["outbox", "install", "--exchange", exchange]).await.code, 2, "{exchange}");
+    }
     let status = world.run(&["outbox", "status"]).await;
     assert_eq!(status.json()["installed"].as_array().unwrap().len(), 0);
     let over_a_domain = world.run(&["outbox", "install", "--status-column", "state"]).await;
