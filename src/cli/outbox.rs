@@ -144,12 +144,12 @@ impl Uninstall {
         database.close().await;
         self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, answer }, |uninstalled| {
             let rows = uninstalled.triggers.iter().fold(Rows::new(["table"]), |rows, it| rows.row([it.table.clone()]));
-            let (count, waiting) = (uninstalled.triggers.len(), waiting(uninstalled.answer.backlog));
-            rows.remark(if uninstalled.dry_run {
-                format!("would remove {count} triggers; nothing was changed, add --yes to do it\n{waiting}")
-            } else {
-                format!("removed {count} triggers\n{waiting}")
-            })
+            let done = match (uninstalled.triggers.is_empty(), uninstalled.dry_run) {
+                (true, _) => "the trigger is on no such table",
+                (false, true) => "would remove the trigger from these tables; nothing was changed, add --yes to do it",
+                (false, false) => "removed the trigger from these tables",
+            };
+            rows.remark(format!("{done}\n{}", waiting(uninstalled.answer.backlog)))
         })?;
         Ok(ExitCode::SUCCESS)
     }
