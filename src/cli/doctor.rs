@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::OutputOptions;
+use super::output::{OutputOptions, terminal_width, wrap};
 use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, Topology};
 use crate::config::ConfigError;
@@ -86,7 +86,7 @@ fn unusable(check: &'static str, error: &ConfigError) -> Finding {
     }
 }
 
-/// One line a check, so that `grep` finds it whole.
+/// One line a check, so that `grep` finds it whole; on a terminal broken between words only.
 fn lines(answer: &Answer) -> String {
     let longest = answer.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
     let line = |Finding { check, state, says, mend }: &Finding| {
@@ -98,5 +98,6 @@ fn lines(answer: &Answer) -> String {
         (0, 0) => "nothing is wrong\n".to_owned(),
         (failed, warnings) => format!("{failed} failed, {warnings} to look at\n"),
     };
-    answer.checks.iter().map(line).chain([sum]).collect()
+    let text: String = answer.checks.iter().map(line).chain([sum]).collect();
+    wrap(text.trim_end(), terminal_width()).join("\n") + "\n"
 }

@@ -15,11 +15,13 @@ mod migrate;
 mod one_pass;
 mod outbox;
 mod output;
+mod pretty;
 mod publish;
 mod retention;
 mod run;
 mod snapshots;
 mod sweep;
+mod table;
 mod worker_options;
 
 use std::process::ExitCode;
@@ -98,10 +100,15 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);
-            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<ConfigError>() || error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
+
+/// Flags that do not say enough together: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
 
 impl Command {
     async fn run(self) -> anyhow::Result<ExitCode> {

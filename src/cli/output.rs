@@ -1,14 +1,19 @@
 //! The only place that prints: answers to stdout, everything else to stderr.
-#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
-use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub(super) use super::table::{Rows, if_room, text, wrap};
+use super::table::{harmless, render_records};
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -29,7 +34,7 @@ enum Form {
 
 impl Form {
     fn of_stdout() -> Self {
-        if io::stdout().is_terminal() { Self::Table } else { Self::Json }
+        if on_a_terminal() { Self::Table } else { Self::Json }
     }
 }
 
@@ -41,34 +46,6 @@ pub(super) struct ConfirmOptions {
     pub(super) yes: bool,
 }
 
-/// Rows of text under a heading.
-pub(super) struct Rows {
-    heading: Vec<&'static str>,
-    lines: Vec<Vec<String>>,
-    /// A sentence under the table.
-    remark: Option<String>,
-}
-
-impl Rows {
-    pub(super) fn new<const N: usize>(heading: [&'static str; N]) -> Self {
-        Self { heading: heading.to_vec(), lines: Vec::new(), remark: None }
-    }
-
-    pub(super) fn row<const N: usize>(mut self, row: [String; N]) -> Self {
-        self.lines.push(row.into());
-        self
-    }
-
-    pub(super) fn push<const N: usize>(&mut self, row: [String; N]) {
-        self.lines.push(row.into());
-    }
-
-    pub(super) fn remark(mut self, remark: impl Into<String>) -> Self {
-        self.remark = Some(remark.into());
-        self
-    }
-}
-
 impl OutputOptions {
     /// Whether the answer is for programs.
     pub(super) fn is_json(self) -> bool {
@@ -77,7 +54,16 @@ impl OutputOptions {
 
     /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
     pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
-        self.print_text(answer, |answer| table(rows(answer)))
+        self.print_text(answer, |answer| rows(answer).render(terminal_width()))
+    }
+
+    /// The same for few things with many fields: each under the other, a field a line.
+    pub(super) fn print_records<T: Serialize>(
+        self,
+        answer: &T,
+        records: impl FnOnce(&T) -> Vec<Vec<(String, String)>>,
+    ) -> anyhow::Result<()> {
+        self.print_text(answer, |answer| render_records(&records(answer), terminal_width()))
     }
 
     /// The same where lines of text serve people better than a table.
@@ -111,40 +97,23 @@ impl JsonArray {
     }
 }
 
-/// Columns below which a table is not made to fit.
-const NARROWEST: u16 = 40;
-
-fn table(rows: Rows) -> String {
-    let mut text = String::new();
-    if !rows.lines.is_empty() {
-        let mut table = Table::new();
-        table
-            .load_style(presets::UTF8_FULL_CONDENSED)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(rows.heading);
-        for row in rows.lines {
-            table.add_row(row.iter().map(|text| harmless(text)));
-        }
-        // A terminal that does not know its width says 0, and a column of single letters helps nobody.
-        if table.width().is_some_and(|width| width < NARROWEST) {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
-        text = format!("{table}\n");
-    }
-    if let Some(remark) = rows.remark {
-        text.push_str(&remark);
-        text.push('\n');
-    }
-    text
+/// Whether the answer goes to a terminal.
+pub(super) fn on_a_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
-/// A terminal obeys control characters, and what publishers send may hold any.
-fn harmless(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
+/// Columns of the terminal that the answer goes to. None where it goes elsewhere, or where nothing says how wide the terminal is.
+pub(super) fn terminal_width() -> Option<usize> {
+    width_of(&io::stdout())
+}
+
+fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
     }
-    text.chars().map(|c| if obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+    let known = terminal_size_of(stream).map(|(Width(columns), _)| usize::from(columns));
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    known.or_else(told).filter(|columns| *columns > 0)
 }
 
 /// Writes bytes to stdout. A reader that has gone away is no error.
@@ -163,12 +132,47 @@ pub(super) fn write_while_read(bytes: &[u8]) -> anyhow::Result<bool> {
 
 /// Says why the command failed.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("error: {}", harmless(&format!("{error:#}")));
+    say("error", &one_line(error));
 }
 
 /// Says something beside the answer.
 pub(super) fn note(text: &str) {
-    eprintln!("note: {}", harmless(text));
+    say("note", text);
+}
+
+/// Not `eprintln!`, which panics where stderr is full or gone: the exit code is the command's own.
+fn say(kind: &str, text: &str) {
+    let mut stderr = io::stderr();
+    let lines = wrap(&format!("{kind}: {}", harmless(text)), width_of(&stderr));
+    writeln!(stderr, "{}", lines.join("\n")).ok();
+}
+
+/// The error and its causes, each said once: many an error repeats its cause's words.
+pub(super) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+/// A time for a table: to the second, still RFC 3339. What is no time stays as it is.
+pub(super) fn to_the_second(text: &str) -> String {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let second = at.and_then(|at| at.replace_nanosecond(0).ok()?.format(&Rfc3339).ok());
+    second.unwrap_or_else(|| text.to_owned())
+}
+
+/// As in `1 dead letter`, `2 dead letters`.
+pub(super) fn counted(number: impl Into<u64>, thing: &str) -> String {
+    match number.into() {
+        1 => format!("1 {thing}"),
+        more => format!("{more} {thing}s"),
+    }
 }
 
 /// Prints what clap has to say: help to stdout, errors to stderr.
@@ -181,12 +185,14 @@ pub(super) fn progress(length: Option<u64>, unit: &str) -> ProgressBar {
     let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(length, target);
     let template = if length.is_some() {
-        format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left")
+        format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{rate}}, {{eta}} left")
     } else {
-        format!("{{spinner}} {{pos}} {unit}, {{per_sec}}")
+        format!("{{spinner}} {{pos}} {unit}, {{rate}}")
     };
     if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
+        let rate =
+            |state: &ProgressState, out: &mut dyn fmt::Write| write!(out, "{:.0}/s", state.per_sec()).unwrap_or(());
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{Finished, Snapshot, World, body, finish, program, set};
+use crate::support::{Snapshot, World, body, finish, on_a_terminal, program, set};
 
 fn fed(mut command: Command, input: &[u8]) -> (i32, String, String) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -63,30 +63,18 @@ async fn tables_are_for_people_and_json_is_alone_on_stdout() {
     assert!(json.json().is_object());
 }
 
-/// The same command with a terminal for its output; what the terminal shows.
-fn on_a_terminal(command: &Command) -> (i32, String) {
-    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
-    let line = words.iter().map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
-    let mut terminal = Command::new("script");
-    terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
-    terminal.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("TERM", "xterm").env("SHELL", "/bin/sh");
-    terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let Finished { code, stdout, .. } = finish(terminal);
-    (code, stdout)
-}
-
 #[tokio::test]
 async fn on_a_terminal_answers_are_tables_and_long_work_shows_a_bar() {
     let world = World::new().await;
     world.worker().await.stop().await;
-    let (code, shown) = on_a_terminal(&world.program(&["retention", "list"]));
-    assert!(code == 0 && shown.contains('│') && shown.contains("qna"), "{shown}");
-    let (code, shown) = on_a_terminal(&world.program(&["sweep"]));
+    let (code, shown) = on_a_terminal(100, &world.program(&["retention", "list"]));
+    assert!(code == 0 && shown.contains('─') && shown.contains("qna"), "{shown}");
+    let (code, shown) = on_a_terminal(100, &world.program(&["sweep"]));
     assert!(code == 0 && shown.contains("nothing was changed, add --yes to do it"), "{shown}");
     let lines: Vec<_> = (0..20_000).map(|_| body(Uuid::new_v4(), "option", OffsetDateTime::now_utc())).collect();
     let file = std::env::temp_dir().join(format!("{}.ndjson", Uuid::new_v4().simple()));
     std::fs::write(&file, lines.join(&b'\n')).unwrap();
-    let (code, shown) = on_a_terminal(&world.program(&["publish", "--from", file.to_str().unwrap()]));
+    let (code, shown) = on_a_terminal(100, &world.program(&["publish", "--from", file.to_str().unwrap()]));
     std::fs::remove_file(&file).unwrap();
     assert!(code == 0 && shown.contains("20000 messages published"), "{shown}");
     assert!(shown.contains("messages, "), "no bar in {shown}");

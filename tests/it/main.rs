@@ -37,6 +37,7 @@ mod self_description;
 mod shutdown;
 mod snapshot_store;
 mod snapshots;
+mod tables;
 mod tls;
 mod topology;
 mod ttl;

@@ -10,7 +10,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
-pub use process::{Finished, Running, Worker, finish, program};
+pub use process::{Finished, Running, Worker, finish, on_a_terminal, program};
 pub use proxy::{Proxy, Way, host_of};
 pub use random::Random;
 pub use servers::{PrivateServers, Servers};

@@ -43,6 +43,19 @@ pub fn finish(mut command: Command) -> Finished {
     }
 }
 
+/// The same command with a terminal of this many columns for its output; what the terminal shows.
+pub fn on_a_terminal(columns: u32, command: &Command) -> (i32, String) {
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let line = words.iter().map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
+    let line = format!("stty cols {columns} rows 24; exec {line}");
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    terminal.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("TERM", "xterm").env("SHELL", "/bin/sh");
+    terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let Finished { code, stdout, .. } = finish(terminal);
+    (code, stdout.replace('\r', ""))
+}
+
 impl World {
     /// The program with this world's servers and names in its environment.
     pub fn program(&self, arguments: &[&str]) -> Command {

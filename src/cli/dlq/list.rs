@@ -1,11 +1,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::DeadLetter;
-use crate::cli::output::{JsonArray, OutputOptions, Rows, note};
+use crate::cli::output::{JsonArray, OutputOptions, Rows, counted, if_room, note, text, to_the_second};
 use crate::config::BrokerOptions;
 
 /// Lists dead letters, the oldest first; nothing is changed
@@ -19,13 +20,31 @@ pub(super) struct List {
     output: OutputOptions,
 }
 
+/// An element of the answer.
+#[derive(Serialize)]
+struct Listed<'a> {
+    /// For `--position`.
+    position: u32,
+    #[serde(flatten)]
+    letter: &'a DeadLetter,
+}
+
 /// Unless another limit is given.
 const LIMIT: u32 = 1000;
 
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut rows =
-            Rows::new(["#", "dead-lettered at", "reason", "error", "message", "event", "status", "replays", "bytes"]);
+        let mut rows = Rows::new([
+            "#".into(),
+            if_room("dead-lettered at"),
+            "reason".into(),
+            "message".into(),
+            text("error"),
+            if_room("event"),
+            if_room("status"),
+            if_room("replays"),
+            if_room("bytes"),
+        ]);
         let mut array = JsonArray::new();
         let mut walk = self.filter.walk().limited_to(LIMIT);
         let look = async |hands: &mut Hands| {
@@ -36,7 +55,7 @@ impl List {
                 }
                 if !self.output.is_json() {
                     rows.push(row(walk.position, held.letter));
-                } else if !array.push(&held.letter)? {
+                } else if !array.push(&Listed { position: walk.position, letter: &held.letter })? {
                     return Ok(None); // nobody reads any longer
                 }
             }
@@ -53,8 +72,7 @@ impl List {
         } else {
             let remark = match walk.matched {
                 0 => "no dead letters".to_owned(),
-                1 => "1 dead letter".to_owned(),
-                more => format!("{more} dead letters"),
+                found => counted(found, "dead letter"),
             };
             self.output.print(&(), |()| rows.remark(remark))?;
         }
@@ -66,10 +84,10 @@ fn row(position: u32, letter: DeadLetter) -> [String; 9] {
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
         position.to_string(),
-        dash(letter.dead_lettered_at),
+        dash(letter.dead_lettered_at.as_deref().map(to_the_second)),
         dash(letter.reason),
-        dash(letter.error),
         dash(letter.message_id),
+        dash(letter.error),
         dash(letter.event_id),
         dash(letter.status),
         letter.replay_count.to_string(),

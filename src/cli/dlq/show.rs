@@ -2,11 +2,13 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::Value;
 
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::{ExportedLetter, HeldLetter};
-use crate::cli::output::{OutputOptions, Rows, note, write_stdout};
+use crate::cli::output::{OutputOptions, note, write_stdout};
+use crate::cli::pretty::for_the_screen;
 use crate::config::BrokerOptions;
 
 /// Shows dead letters whole, with all properties and headers; nothing is changed
@@ -51,7 +53,7 @@ impl Show {
         if more && self.filter.limit.is_none() && letters.len() == LIMIT as usize {
             note(&format!("the first {LIMIT} that match; --limit shows more, `dlq list` is shorter"));
         }
-        self.output.print(&letters, |letters| letters.iter().fold(Rows::new(["", ""]), add))?;
+        self.output.print_records(&letters, |letters| letters.iter().map(record).collect())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -75,23 +77,42 @@ pub(super) async fn the_one(hands: &mut Hands, filter: &Filter) -> anyhow::Resul
     }
 }
 
-fn add(rows: Rows, letter: &ExportedLetter) -> Rows {
+/// What the worker wrote into the headers is said in words; a header that says the same again is not shown.
+fn record(letter: &ExportedLetter) -> Vec<(String, String)> {
     let shown = &letter.letter;
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let row = |name: &str, text: String| [name.to_owned(), text];
-    let rows = rows
-        .row(row("message", dash(&shown.message_id)))
-        .row(row("reason", dash(&shown.reason)))
-        .row(row("error", dash(&shown.error)))
-        .row(row("dead-lettered at", dash(&shown.dead_lettered_at)))
-        .row(row("attempt", shown.attempt.to_string()))
-        .row(row("replays", shown.replay_count.to_string()))
-        .row(row("came from", format!("exchange {}, routing key {}", shown.exchange, shown.routing_key)));
-    let named = letter.properties.iter().map(|(name, value)| (format!("property {name}"), value));
-    let named = named.chain(letter.headers.iter().map(|(name, value)| (format!("header {name}"), value)));
-    let rows = named.fold(rows, |rows, (name, value)| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        rows.row([name, text])
-    });
-    rows.row(row("bytes", shown.size.to_string())).row(row("body", shown.body.clone()))
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let attempt = letter.headers.get("lifecycle-attempt").map(|_| shown.attempt.to_string());
+    let said = [
+        ("lifecycle-reason", dash(&shown.reason)),
+        ("lifecycle-error", dash(&shown.error)),
+        ("lifecycle-dead-lettered-at", dash(&shown.dead_lettered_at)),
+        ("lifecycle-attempt", shown.attempt.to_string()),
+        ("lifecycle-replay-count", shown.replay_count.to_string()),
+        ("lifecycle-exchange", shown.exchange.clone()),
+        ("lifecycle-routing-key", shown.routing_key.clone()),
+    ];
+    let mut record = vec![
+        ("message", dash(&shown.message_id)),
+        ("reason", dash(&shown.reason)),
+        ("error", dash(&shown.error)),
+        ("dead-lettered at", dash(&shown.dead_lettered_at)),
+    ];
+    record.extend(attempt.map(|attempt| ("attempt", attempt)));
+    record.extend([
+        ("replays", shown.replay_count.to_string()),
+        ("exchange", shown.exchange.clone()),
+        ("routing key", shown.routing_key.clone()),
+    ]);
+    let mut record: Vec<_> = record.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    let properties = letter.properties.iter().map(|(name, value)| (name, text(value)));
+    let properties =
+        properties.filter(|(name, value)| *name != "message_id" || shown.message_id.as_ref() != Some(value));
+    record.extend(properties.map(|(name, value)| (format!("property {name}"), value)));
+    let headers = letter.headers.iter().map(|(name, value)| (name, text(value)));
+    let headers = headers.filter(|(name, value)| !said.iter().any(|(said, as_text)| said == name && as_text == value));
+    record.extend(headers.map(|(name, value)| (format!("header {name}"), value)));
+    record.push(("bytes".to_owned(), shown.size.to_string()));
+    record.push(("body".to_owned(), for_the_screen(&shown.body, "--raw")));
+    record
 }

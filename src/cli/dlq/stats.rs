@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::filter::Filter;
-use super::survey::{rows, survey};
+use super::survey::{of_all, rows, survey};
 use crate::cli::output::OutputOptions;
 use crate::config::BrokerOptions;
 
@@ -21,9 +21,7 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let survey = super::with_queue(&self.broker, async |hands| survey(hands, &self.filter, u32::MAX).await).await?;
-        self.output.print(&survey, |survey| {
-            rows(&survey.reasons).remark(format!("{} of {} dead letters", survey.matched, survey.letters))
-        })?;
+        self.output.print(&survey, |survey| rows(&survey.reasons).remark(of_all(survey.matched, survey.letters)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

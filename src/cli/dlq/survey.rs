@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::DeadLetter;
-use crate::cli::output::{Rows, progress};
+use crate::cli::output::{Rows, counted, if_room, progress, text, to_the_second};
 
 /// What a look at the matching letters found.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ pub(super) async fn survey(hands: &mut Hands, filter: &Filter, max_replays: u32)
     let mut reasons: BTreeMap<Option<String>, ReasonCount> = BTreeMap::new();
     let mut replayed_often = 0;
     let mut selection = Selection::of(letters);
-    let bar = progress(Some(letters.into()), "letters");
+    let bar = progress(Some(letters.into()), "dead letters read");
     while let Some(held) = hands.next().await? {
         bar.inc(1);
         if walk.takes(&held.letter) {
@@ -138,16 +138,30 @@ impl ReasonCount {
 /// The table of a survey.
 pub(super) fn rows(reasons: &[ReasonCount]) -> Rows {
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let rows = Rows::new(["reason", "letters", "oldest", "newest", "example: #", "message", "error"]);
+    let time = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), to_the_second);
+    let rows = Rows::new([
+        "reason".into(),
+        "count".into(),
+        if_room("oldest"),
+        text("example: error"),
+        if_room("newest"),
+        if_room("#"),
+        if_room("message"),
+    ]);
     reasons.iter().fold(rows, |rows, reason| {
         rows.row([
             dash(&reason.reason),
             reason.count.to_string(),
-            dash(&reason.oldest),
-            dash(&reason.newest),
+            time(&reason.oldest),
+            dash(&reason.example.error),
+            time(&reason.newest),
             reason.example.position.to_string(),
             dash(&reason.example.message_id),
-            dash(&reason.example.error),
         ])
     })
+}
+
+/// As in `3 of 12 dead letters`.
+pub(super) fn of_all(matched: u32, letters: u32) -> String {
+    format!("{matched} of {}", counted(letters, "dead letter"))
 }

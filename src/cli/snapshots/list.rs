@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use crate::cli::output::{OutputOptions, Rows, note};
+use crate::cli::output::{OutputOptions, Rows, counted, if_room, note, to_the_second};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
 
@@ -50,9 +51,17 @@ impl List {
             note(&format!("the newest {} are shown; --limit shows more", self.limit));
         }
         self.output.print(&found, |found| {
-            let rows = Rows::new(["id", "team", "type", "event", "created at", "expires at", "bytes"]);
+            let rows = Rows::new([
+                "id".into(),
+                "type".into(),
+                if_room("created at"),
+                if_room("expires at"),
+                if_room("bytes"),
+                if_room("event"),
+                if_room("team"),
+            ]);
             let rows = found.iter().fold(rows, |rows, snapshot| rows.row(cells(snapshot)));
-            rows.remark(if found.len() == 1 { "1 snapshot".to_owned() } else { format!("{} snapshots", found.len()) })
+            rows.remark(counted(found.len() as u64, "snapshot"))
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -60,13 +69,14 @@ impl List {
 
 fn cells(snapshot: &SnapshotMetadata) -> [String; 7] {
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let time = |at: OffsetDateTime| Some(to_the_second(&at.format(&Rfc3339).ok()?));
     [
         snapshot.id.to_string(),
-        snapshot.team_id.to_string(),
         snapshot.snapshot_type.clone(),
-        dash(snapshot.event_id.map(|id| id.to_string())),
-        dash(snapshot.created_at.and_then(|at| at.format(&Rfc3339).ok())),
-        dash(snapshot.expires_at.format(&Rfc3339).ok()),
+        dash(snapshot.created_at.and_then(time)),
+        dash(time(snapshot.expires_at)),
         snapshot.bytes.to_string(),
+        dash(snapshot.event_id.map(|id| id.to_string())),
+        snapshot.team_id.to_string(),
     ]
 }

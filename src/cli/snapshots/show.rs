@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use crate::cli::output::{OutputOptions, Rows};
+use crate::cli::output::OutputOptions;
+use crate::cli::pretty::for_the_screen;
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, StoredSnapshot};
 
@@ -31,22 +32,24 @@ impl Show {
         let Some(snapshot) = found else {
             bail!("there is no snapshot {}; it may have been deleted", self.id);
         };
-        self.output.print(&snapshot, table)?;
+        self.output.print_records(&snapshot, |snapshot| vec![record(snapshot)])?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn table(snapshot: &StoredSnapshot) -> Rows {
+fn record(snapshot: &StoredSnapshot) -> Vec<(String, String)> {
     let StoredSnapshot { metadata, data } = snapshot;
     let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
-    let row = |name: &str, text: String| [name.to_owned(), text];
-    Rows::new(["", ""])
-        .row(row("id", metadata.id.to_string()))
-        .row(row("team", metadata.team_id.to_string()))
-        .row(row("type", metadata.snapshot_type.clone()))
-        .row(row("event", metadata.event_id.map_or_else(|| "-".to_owned(), |id| id.to_string())))
-        .row(row("created at", metadata.created_at.map_or_else(|| "-".to_owned(), time)))
-        .row(row("expires at", time(metadata.expires_at)))
-        .row(row("params", metadata.params.as_ref().map(ToString::to_string).unwrap_or_default()))
-        .row(row("data", data.get().to_owned()))
+    let screen = |json: &str| for_the_screen(json, "--output json");
+    let record = [
+        ("id", metadata.id.to_string()),
+        ("team", metadata.team_id.to_string()),
+        ("type", metadata.snapshot_type.clone()),
+        ("event", metadata.event_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
+        ("created at", metadata.created_at.map_or_else(|| "-".to_owned(), time)),
+        ("expires at", time(metadata.expires_at)),
+        ("params", metadata.params.as_ref().map(|params| screen(&params.to_string())).unwrap_or_default()),
+        ("data", screen(data.get())),
+    ];
+    record.map(|(name, text)| (name.to_owned(), text)).into()
 }
