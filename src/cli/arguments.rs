@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{Cli, output};
-use crate::config::values_from_files;
+use crate::clock;
+use crate::config::{parse_duration, values_from_files};
+use crate::message::instant;
 
 /// Parses arguments, environment and `_FILE` variables. What cannot be used ends with exit code 2 and names the variable.
 pub(super) fn parse() -> Result<Cli, ExitCode> {
@@ -32,6 +36,19 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
                 ExitCode::from(2)
             }
         }
+    })
+}
+
+/// Reads a UUID.
+pub(super) fn uuid(text: &str) -> Result<Uuid, String> {
+    Uuid::parse_str(text).map_err(|_| "not a UUID, such as 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d".to_owned())
+}
+
+/// Reads a time, or a duration back from now.
+pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let back = |text| clock::now().checked_sub(time::Duration::try_from(parse_duration(text).ok()?).ok()?);
+    instant(text).or_else(|| back(text)).ok_or_else(|| {
+        "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z, or a duration back from now, such as 1h".to_owned()
     })
 }
 

@@ -65,7 +65,10 @@ async fn store_is_imported_once_with_types_and_times() {
     let arguments = ["snapshots", "import", store.path(), "--team-id", &team.to_string()];
     let dry = world.run(&[&arguments[..], &["--dry-run"]].concat()).await;
     assert_eq!((dry.json()["imported"].as_u64(), world.snapshots().await.len()), (Some(0), 1), "{dry:?}");
+    assert_eq!((dry.json()["would_import"].as_u64(), dry.json()["dry_run"].as_bool()), (Some(2), Some(true)));
     assert_eq!(dry.json()["snapshots"][0]["outcome"], "would_import");
+    let dry = world.run(&[&arguments[..], &["--dry-run", "--output", "table"]].concat()).await;
+    assert!(dry.stdout.contains("would import 2, already there 0"), "{dry:?}");
 
     let import = world.run(&arguments).await;
     assert_eq!(import.code, 1, "something is left out: {import:?}");
@@ -128,6 +131,73 @@ async fn no_digit_is_lost_and_one_unreadable_entry_leaves_the_others() {
         let shown = world.run(&["snapshots", "show", &id, "--output", form]).await;
         assert!(shown.stdout.contains(numbers), "{shown:?}");
     }
+}
+
+#[tokio::test]
+async fn row_that_the_database_refuses_is_named_and_leaves_the_others() {
+    let world = World::new().await;
+    let (team, now) = (world.team().await.to_string(), OffsetDateTime::now_utc());
+    world
+        .sql(
+            "ALTER TABLE public.snapshots ADD CONSTRAINT modest CHECK (snapshot_type <> 'greedy');
+             CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.snapshot_type = 'outage' THEN RAISE EXCEPTION 'the moon is full' USING ERRCODE = '08006'; END IF;
+                 IF NEW.snapshot_type = 'denied' THEN RAISE EXCEPTION 'not on a Monday' USING ERRCODE = '42501'; END IF;
+                 RETURN NEW; END $$;
+             CREATE TRIGGER odd BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.odd();",
+        )
+        .await;
+    let mut entries = serde_json::Map::new();
+    for n in 0..500 {
+        let kind = match n {
+            0 => "greedy",
+            117 => "outage",
+            118 => "denied",
+            499 => &(0..9_000).map(|n: u32| char::from_u32(0x4e00 + n * 7 % 20_000).unwrap()).collect::<String>(),
+            _ => "offer",
+        };
+        let id = format!("snap_{n:03}");
+        entries.insert(id.clone(), entry(&id, kind, None, now));
+    }
+    let store = Store::of(&Value::Object(entries));
+    let arguments = ["snapshots", "import", store.path(), "--team-id", &team];
+    for (imported, already_there) in [(496, 0), (0, 496)] {
+        let import = world.run(&arguments).await;
+        let answer = import.json();
+        assert_eq!(import.code, 1, "{}", import.stderr);
+        let counts = ["imported", "already_there", "left_out"].map(|name| answer[name].as_u64().unwrap());
+        assert_eq!(counts, [imported, already_there, 4], "{}", import.stderr);
+        let reason = |n: usize| answer["snapshots"][n]["reason"].as_str().unwrap_or_default().to_owned();
+        for (n, why) in [(0, "modest"), (117, "the moon is full"), (118, "not on a Monday"), (499, "index row")] {
+            assert!(reason(n).contains(why), "{n}: {}", reason(n));
+            assert_eq!(reason(n).matches(why).count(), 1, "said once: {}", reason(n));
+        }
+        assert!(import.stderr.contains("4 snapshots were left out"), "{}", import.stderr);
+    }
+    assert_eq!(world.snapshots().await.len(), 496);
+}
+
+#[tokio::test]
+async fn import_without_the_privilege_stops_and_leaves_nothing_out() {
+    let world = World::new().await;
+    let (team, now) = (world.team().await.to_string(), OffsetDateTime::now_utc());
+    let role = format!("reader_{}", Uuid::new_v4().simple());
+    world
+        .sql(format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT ON public.events, public.teams, public.snapshots TO {role}"
+        ))
+        .await;
+    let store = Store::of(
+        &json!({ "snap_1": entry("snap_1", "offer", None, now), "snap_2": entry("snap_2", "offer", None, now) }),
+    );
+    let (_, host) = world.database_url.split_once('@').unwrap();
+    let mut command = world.program(&["snapshots", "import", store.path(), "--team-id", &team]);
+    command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
+    let import = finish(command);
+    assert_eq!((import.code, import.json()["left_out"].as_u64()), (1, Some(0)), "{import:?}");
+    assert!(import.json()["stopped"].as_str().unwrap().contains("permission denied"), "{import:?}");
+    assert_eq!(import.json()["snapshots"][0]["outcome"], "not_reached");
+    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
 #[tokio::test]
@@ -232,11 +302,14 @@ async fn list_shows_what_a_team_or_an_event_has() {
 async fn unusable_files_and_absent_servers_change_nothing() {
     let world = World::new().await;
     let team = world.team().await.to_string();
-    for text in ["", "{", "[]", "{\"snapshot\": {}}", "{\"snapshots\": []}"] {
+    // A list is no store, not even one whose elements would pass for its fields.
+    let list = r#"[{"id": "1", "type": "offer", "data": {}}]"#;
+    for text in ["", "{", "[]", list, "{\"snapshot\": {}}", "{\"snapshots\": []}"] {
         let store = Store::text(text);
         let refused = world.run(&["snapshots", "import", store.path(), "--team-id", &team]).await;
         assert_eq!(refused.code, 1, "{text}: {refused:?}");
         assert!(refused.stderr.contains("is not a local snapshot store"), "{text}: {refused:?}");
+        assert!(refused.stderr.contains(r#"{"snapshots": {OLD_ID: {"type""#), "it says the form: {refused:?}");
     }
     let empty = Store::of(&json!({}));
     assert_eq!(world.run(&["snapshots", "import", empty.path(), "--team-id", &team]).await.code, 0);

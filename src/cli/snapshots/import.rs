@@ -8,25 +8,30 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::local_store::{Entry, read};
+use crate::cli::arguments::uuid;
 use crate::cli::interrupt::interrupted;
-use crate::cli::output::{OutputOptions, Rows, progress};
+use crate::cli::output::{OutputOptions, Rows, if_room, one_line, progress, text};
 use crate::clock;
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, NewRow};
 
 /// Moves the backend's local store (page_snapshots/snapshots.json) into the table
 ///
+/// FILE holds {"snapshots": {OLD_ID: {"type": …, "event_id": …, "created_at": …, "expires_at": …, "params": …, "data": …}, …}}, as the
+/// backend writes it; type, created_at and data are required, and a time without an offset is UTC.
+///
 /// Types and times are kept. Each snapshot gets a UUID derived from the team and its old id, so a second import changes nothing, and an
 /// interrupted one is completed by the same command; one that was deleted since would come again. The mapping is printed, and what is left
-/// out, with the reason. Exit code 1 when anything but expired snapshots is left out. The role needs SELECT on public.teams and
-/// public.events, and SELECT and INSERT on public.snapshots, within the team's row-level security.
+/// out, with the reason, PostgreSQL's own where the database refuses a row. Exit code 1 when anything but expired snapshots is left out.
+/// --dry-run checks the file, the team, the events and what exists already; it does not try the inserts. The role needs SELECT on
+/// public.teams and public.events, and SELECT and INSERT on public.snapshots, within the team's row-level security.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The store
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Whose snapshots they are
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = uuid)]
     team_id: Uuid,
     /// Only show what would be imported
     #[arg(long)]
@@ -40,6 +45,8 @@ pub(super) struct Import {
 #[derive(Debug, Serialize)]
 struct Answer {
     dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_import: Option<usize>,
     imported: usize,
     already_there: usize,
     expired: usize,
@@ -86,6 +93,7 @@ impl Import {
         match (&answer.stopped, answer.left_out) {
             (Some(why), _) => bail!("{why}"),
             (None, 0) => Ok(ExitCode::SUCCESS),
+            (None, 1) => bail!("1 snapshot was left out; the answer says which and why"),
             (None, left_out) => bail!("{left_out} snapshots were left out; the answer says which and why"),
         }
     }
@@ -115,7 +123,7 @@ impl Import {
                     () = &mut interrupted => Err(anyhow::anyhow!("interrupted")),
                     done = self.insert(database, batch, &mut fates) => done,
                 };
-                stopped = done.err().map(|error| format!("{error:#}"));
+                stopped = done.err().map(|error| one_line(&error));
             }
             bar.set_position(fates.len() as u64);
         }
@@ -123,6 +131,7 @@ impl Import {
         let count = |outcome| fates.iter().filter(|fate| fate.outcome == outcome).count();
         Ok(Answer {
             dry_run: self.dry_run,
+            would_import: self.dry_run.then(|| count(Outcome::WouldImport)),
             imported: count(Outcome::Imported),
             already_there: count(Outcome::AlreadyThere),
             expired: count(Outcome::Expired),
@@ -132,7 +141,7 @@ impl Import {
         })
     }
 
-    /// One transaction; of events that are not there the snapshots are left out.
+    /// Snapshots of events that do not exist, and those that the database refuses, are left out.
     async fn insert(
         &self,
         database: &Database,
@@ -158,37 +167,59 @@ impl Import {
             }
             return Ok(());
         }
-        let inserted = database
-            .insert_snapshots(self.team_id, &rows)
-            .await
-            .context("stopped; the same command again imports the rest")?;
-        for (at, row) in places.into_iter().zip(rows) {
-            fates[at].outcome = if inserted.contains(&row.id) { Outcome::Imported } else { Outcome::AlreadyThere };
+        // In halves down to the single row, as long as anything is refused: one row costs nobody but itself.
+        let mut ranges = vec![0..rows.len()];
+        while let Some(range) = ranges.pop() {
+            let error = match database.insert_snapshots(self.team_id, &rows[range.clone()]).await {
+                Ok(inserted) => {
+                    for at in range {
+                        let new = inserted.contains(&rows[at].id);
+                        fates[places[at]].outcome = if new { Outcome::Imported } else { Outcome::AlreadyThere };
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            // Where no rows at all cannot be inserted either (an outage, a missing privilege), no row is at fault.
+            if database.insert_snapshots(self.team_id, &[]).await.is_err() {
+                return Err(error).context("stopped; the same command again imports the rest");
+            }
+            if range.len() == 1 {
+                let fate = &mut fates[places[range.start]];
+                (fate.outcome, fate.reason) = (Outcome::LeftOut, Some(one_line(&error.into())));
+            } else {
+                let middle = range.start + range.len() / 2;
+                ranges.extend([middle..range.end, range.start..middle]);
+            }
         }
         Ok(())
     }
 }
 
 fn table(answer: &Answer) -> Rows {
-    let rows = answer.snapshots.iter().fold(Rows::new(["old id", "id", "outcome", "reason"]), |rows, fate| {
-        let outcome = match fate.outcome {
-            Outcome::Imported => "imported",
-            Outcome::WouldImport => "would be imported",
-            Outcome::AlreadyThere => "already there",
-            Outcome::Expired => "expired",
-            Outcome::LeftOut => "left out",
-            Outcome::NotReached => "not reached",
-        };
-        rows.row([
-            fate.old_id.clone(),
-            fate.id.to_string(),
-            outcome.to_owned(),
-            fate.reason.clone().unwrap_or_default(),
-        ])
-    });
+    let rows = answer.snapshots.iter().fold(
+        Rows::new(["old id".into(), "outcome".into(), text("reason"), if_room("id")]),
+        |rows, fate| {
+            let outcome = match fate.outcome {
+                Outcome::Imported => "imported",
+                Outcome::WouldImport => "to import",
+                Outcome::AlreadyThere => "already there",
+                Outcome::Expired => "expired",
+                Outcome::LeftOut => "left out",
+                Outcome::NotReached => "not reached",
+            };
+            rows.row([
+                fate.old_id.clone(),
+                outcome.to_owned(),
+                fate.reason.clone().unwrap_or_default(),
+                fate.id.to_string(),
+            ])
+        },
+    );
+    let (verb, number) = answer.would_import.map_or(("imported", answer.imported), |number| ("would import", number));
     let counts = format!(
-        "imported {}, already there {}, expired {}, left out {}",
-        answer.imported, answer.already_there, answer.expired, answer.left_out
+        "{verb} {number}, already there {}, expired {}, left out {}",
+        answer.already_there, answer.expired, answer.left_out
     );
     rows.remark(match (&answer.stopped, answer.dry_run) {
         (None, true) => format!("{counts}; nothing was changed (--dry-run)"),

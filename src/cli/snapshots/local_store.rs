@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -43,9 +43,17 @@ struct Fields {
 /// Reads `page_snapshots/snapshots.json`.
 pub(super) fn read(file: &Path, team_id: Uuid) -> anyhow::Result<Vec<Entry>> {
     let text = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-    let store: Store = serde_json::from_slice(&json_of_python(&text)).with_context(|| {
-        format!("{} is not a local snapshot store, which is JSON of the form {{\"snapshots\": {{…}}}}", file.display())
-    })?;
+    let expected = || {
+        format!(
+            r#"{} is not a local snapshot store, which is JSON of the form {{"snapshots": {{OLD_ID: {{"type": …, "created_at": …, "data": …}}}}}}; see --help"#,
+            file.display()
+        )
+    };
+    let store: Store = match text.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(&json_of_python(&text)).with_context(expected)?,
+        // A list would be taken for the fields in their order.
+        _ => bail!(expected()),
+    };
     Ok(store.snapshots.into_iter().map(|(old_id, entry)| Entry::read(team_id, old_id, &entry)).collect())
 }
 
