@@ -135,6 +135,6 @@ async fn sixteen_mebibyte_messages_in_a_row_stay_within_prefetch_times_their_siz
     // Each is there twice while its letter is on its way, and once more in the buffers of the connection.
     assert!(peak < 3 * (4 + 1) * SIZE, "{} MiB", peak / 1024 / 1024);
     worker.stop().await;
-    let purge = world.run(&["dlq", "purge", "--yes"]).await;
+    let purge = world.run(&["dlq", "purge", "--all", "--yes"]).await;
     assert_eq!(purge.json()["purged"], 25, "{purge:?}");
 }

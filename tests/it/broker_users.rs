@@ -138,7 +138,7 @@ async fn each_user_can_do_its_work_and_nothing_else() {
     running.reaches("messages_total{outcome=\"dead_lettered\"}", 2.0).await;
     let marked = operator.run(&world, &["dlq", "replay", "--max-replays", "1", "--yes"]);
     assert_eq!((marked.code, &marked.json()["replayed_too_often"]), (0, &1.into()), "{marked:?}");
-    let purged = operator.run(&world, &["dlq", "purge", "--yes"]);
+    let purged = operator.run(&world, &["dlq", "purge", "--all", "--yes"]);
     assert_eq!((purged.code, &purged.json()["purged"]), (0, &1.into()), "{purged:?}");
     running.stop().await;
 

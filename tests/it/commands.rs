@@ -101,6 +101,7 @@ async fn publish_is_confirmed_and_applied() {
         .await;
     assert_eq!(published.code, 0, "{published:?}");
     assert_eq!(published.json()["routing_key"], "event.status.confirmed");
+    assert_eq!(published.json()["confirmed"], 1, "a number, as for a file");
     assert!(published.json()["message_id"].as_str().is_some());
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     assert!(world.snapshots().await.is_empty());
@@ -234,10 +235,58 @@ fn unusable_values_end_with_two_and_name_the_variable() {
         &["sweeep"][..],
         &["publish"],
         &["publish", "--event-id", "7", "--status", "lead"],
+        &["publish", "--schema", "--from", "-"],
         &["delete-event"],
         &["sweep", "--yes", "--output", "xml"],
     ] {
         assert_eq!(finish(program(wrong)).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn errors_of_arguments_say_what_would_do() {
+    for (arguments, says) in [
+        (&["publish"][..], &["--event-id <ID>", "--from <FILE>"][..]),
+        (&["publish", "--event-id", "0e8b6bd4-5a52-4b1c-8b6f-7d1f0c3c9a11"], &["--status"]),
+        (&["publish", "--event-id", "abc", "--status", "lead"], &["--event-id", "not a UUID"]),
+        (&["snapshots", "list"], &["--team-id <ID>", "--event-id <ID>"]),
+        (&["snapshots", "list", "--team-id", "7"], &["--team-id", "not a UUID"]),
+        (&["snapshots", "show", "abc"], &["not a UUID"]),
+        (&["evict", "--team-id", "abc"], &["not a UUID"]),
+        (&["dlq", "list", "--reason", "bad"], &["--reason", "unknown_status", "delivery_limit"]),
+        (&["dlq", "list", "--since", "yesterday"], &["RFC 3339", "1h"]),
+        (&["dlq", "replay", "--stop-on-failures", "0.2"], &["20%", "0.2%"]),
+        (&["dlq", "replay", "--stop-on-failures", "NaN"], &["20%"]),
+    ] {
+        let refused = finish(program(arguments));
+        assert_eq!(refused.code, 2, "{arguments:?}: {refused:?}");
+        assert!(says.iter().all(|says| refused.stderr.contains(says)), "{arguments:?}: {refused:?}");
+    }
+}
+
+/// A full disk or a log collector that has gone away is not the command's failure.
+#[tokio::test]
+async fn stderr_that_takes_nothing_leaves_the_exit_code_alone() {
+    let world = World::new().await;
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for (arguments, code) in [
+        (&["sweep"][..], 0),
+        (&["snapshots", "show", "0e8b6bd4-5a52-4b1c-8b6f-7d1f0c3c9a11"], 1),
+        (&["dlq", "purge", "--yes"], 2),
+        (&["sweeep"], 2),
+        (&["dlq", "list"], 1),
+    ] {
+        for is_full in [true, false] {
+            let mut command = world.program(arguments);
+            command.env("LIFECYCLE_NO_SUCH_THING", "is noted");
+            let command = if is_full { command.stderr(full()) } else { command.stderr(closed()) };
+            assert_eq!(command.stdout(Stdio::null()).status().unwrap().code(), Some(code), "{arguments:?}");
+        }
     }
 }
 

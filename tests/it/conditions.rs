@@ -208,7 +208,7 @@ async fn without_rights_at_the_broker_nothing_happens_and_the_reason_is_said() {
         &["dlq", "show", "--position", "1"],
         &["dlq", "export", "--to", letters.to_str().unwrap()],
         &["dlq", "replay", "--yes"],
-        &["dlq", "purge", "--yes"],
+        &["dlq", "purge", "--all", "--yes"],
         &["run", "--http-addr", "127.0.0.1:0"],
     ] {
         let mut program = world.program(command);

@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Letter, Snapshot, World, body, eventually, finish};
+use crate::support::{Letter, Snapshot, World, body, eventually, finish, on_a_terminal};
 
 /// A world whose exchanges and queues are there, without a worker.
 pub async fn world() -> World {
@@ -114,7 +114,8 @@ async fn looking_changes_neither_order_nor_count() {
 async fn empty_queue_is_no_error() {
     let world = world().await;
     assert_eq!(world.run(&["dlq", "list"]).await.stdout, "[]\n");
-    for command in [&["dlq", "stats"][..], &["dlq", "replay", "--yes"], &["dlq", "purge", "--yes"], &["dlq", "export"]]
+    for command in
+        [&["dlq", "stats"][..], &["dlq", "replay", "--yes"], &["dlq", "purge", "--all", "--yes"], &["dlq", "export"]]
     {
         let answer = world.run(command).await;
         assert_eq!(answer.code, 0, "{command:?} {answer:?}");
@@ -333,9 +334,86 @@ async fn purge_removes_only_what_matches() {
     let purge = world.run(&["dlq", "purge", "--reason", "too_large", "--exactly", &selection, "--yes"]).await;
     assert_eq!((purge.code, purge.json()["purged"].as_u64()), (0, Some(3)), "{purge:?}");
     assert_eq!(listed(&world, &[]).await, [kept, more].concat());
-    let all = world.run(&["dlq", "purge", "--yes", "--output", "table"]).await;
-    assert!(all.stdout.contains("removed 3 dead letters"), "{all:?}");
+    let all = world.run(&["dlq", "purge", "--all", "--yes", "--output", "table"]).await;
+    assert!(all.stdout.contains("purged 3 dead letters"), "{all:?}");
     assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn purge_of_everything_has_to_say_so() {
+    let world = world().await;
+    let ids = letters(&world, 3, "too_large").await;
+    let refused = world.run(&["dlq", "purge", "--yes"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
+    assert!(refused.stderr.contains("--all") && refused.stderr.contains("--exactly"), "{refused:?}");
+    let both = world.run(&["dlq", "purge", "--all", "--reason", "too_large", "--yes"]).await;
+    assert_eq!(both.code, 2, "{both:?}");
+    for preview in [&["dlq", "purge"][..], &["dlq", "purge", "--all"]] {
+        let preview = world.run(&[preview, &["--output", "table"]].concat()).await;
+        assert!(preview.code == 0 && preview.stdout.contains("would purge 3 of 3 dead letters"), "{preview:?}");
+        assert!(preview.stdout.contains("add --all --yes to do it"), "{preview:?}");
+    }
+    assert_eq!(listed(&world, &[]).await, ids);
+    // A selection says which, however it was made.
+    let selection = world.run(&["dlq", "purge"]).await.json()["selection"].as_str().unwrap().to_owned();
+    let purge = world.run(&["dlq", "purge", "--exactly", &selection, "--yes"]).await;
+    assert_eq!((purge.code, purge.json()["purged"].as_u64()), (0, Some(3)), "{purge:?}");
+    letters(&world, 1, "too_large").await;
+    let purge = world.run(&["dlq", "purge", "--all", "--yes", "--output", "table"]).await;
+    assert!(purge.code == 0 && purge.stdout.contains("purged 1 dead letter\n"), "{purge:?}");
+}
+
+#[tokio::test]
+async fn replay_says_that_confirmed_is_not_applied_and_how_to_see_what_came_back() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.publish_raw(&[b"no json".to_vec()]).await;
+    eventually("the letter", async || world.dead_letters().await == 1).await;
+    let preview = world.run(&["dlq", "replay"]).await.json();
+    assert_eq!((preview["would_replay"].as_u64(), preview["replayed"].as_u64()), (Some(1), Some(0)), "{preview}");
+    let replay = world.run(&["dlq", "replay", "--yes", "--output", "table"]).await;
+    assert!(replay.stdout.contains("replayed 1 dead letter\n"), "{replay:?}");
+    assert!(replay.stdout.contains("whether they succeed, the worker tells"), "{replay:?}");
+    let (_, command) = replay.stdout.split_once("`dlq list --since ").unwrap();
+    let since = command.split('`').next().unwrap();
+    eventually("the letter", async || world.dead_letters().await == 1).await;
+    assert_eq!(world.run(&["dlq", "list", "--since", since]).await.json()[0]["replay_count"], 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn times_of_a_filter_may_be_durations_back_from_now() {
+    let world = world().await;
+    letters(&world, 2, "too_large").await; // dead-lettered in January 2026
+    assert!(listed(&world, &["--since", "1h"]).await.is_empty());
+    assert_eq!(listed(&world, &["--until", "1h"]).await.len(), 2);
+    assert_eq!(listed(&world, &["--since", "36500d"]).await.len(), 2);
+}
+
+#[tokio::test]
+async fn show_says_each_thing_once() {
+    let world = world().await;
+    letters(&world, 1, "too_large").await;
+    let shown = world.run(&["dlq", "show", "--output", "table"]).await;
+    for once in ["too_large", "made by a test", "2026-01-05T12:00:00Z", &world.exchange, "event.status.confirmed"] {
+        assert_eq!(shown.stdout.matches(once).count(), 1, "{once} in {shown:?}");
+    }
+    assert!(shown.stdout.contains("attempt") && shown.stdout.contains("header number"), "{shown:?}");
+    assert!(shown.stdout.starts_with("message "), "no empty heading: {shown:?}");
+    assert_eq!(world.run(&["dlq", "list"]).await.json()[0]["position"], 1);
+    // Nobody has counted its attempts.
+    let (connection, channel) = world.channel().await;
+    let full = BasicProperties::default().with_delivery_mode(2);
+    let to = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let body = format!("[{}]", "1,".repeat(20_000));
+    let sent = channel.basic_publish(format!("{}.dlx", world.queue).into(), "".into(), to, body.as_bytes(), full);
+    assert!(sent.await.unwrap().await.unwrap().is_ack());
+    connection.close(200, "done".into()).await.ok();
+    eventually("the letter", async || world.dead_letters().await == 2).await;
+    let command = world.program(&["dlq", "show", "--position", "2"]);
+    let (_, shown) = tokio::task::spawn_blocking(move || on_a_terminal(80, &command)).await.unwrap();
+    assert!(!shown.contains("attempt") && shown.contains("bytes more; --raw shows all"), "{shown}");
+    assert!(shown.len() < 8_000, "{}", shown.len());
 }
 
 #[tokio::test]
@@ -423,7 +501,8 @@ async fn reader_that_goes_away_and_broker_that_is_away_end_the_command() {
     let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(world.dead_letters().await, 1000);
-    for arguments in [&["dlq", "list"][..], &["dlq", "stats"], &["dlq", "replay", "--yes"], &["dlq", "purge", "--yes"]]
+    for arguments in
+        [&["dlq", "list"][..], &["dlq", "stats"], &["dlq", "replay", "--yes"], &["dlq", "purge", "--all", "--yes"]]
     {
         let mut command = world.program(arguments);
         command.env("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f");

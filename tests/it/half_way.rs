@@ -58,7 +58,7 @@ async fn interrupted_purge_has_removed_what_it_says_and_the_rest_keeps_its_order
     let world = world().await;
     let ids = letters(&world, LETTERS, "team_mismatch").await;
     let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
-    let purge = half_way(&world, &way, &["dlq", "purge", "--yes"]).await;
+    let purge = half_way(&world, &way, &["dlq", "purge", "--all", "--yes"]).await;
     purge.signal("INT");
     way.set(Way::Open);
     let purge = purge.ended().await;
@@ -75,7 +75,7 @@ async fn killed_purge_loses_no_letter_that_it_had_only_taken() {
     let world = world().await;
     let ids = letters(&world, LETTERS, "team_mismatch").await;
     let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
-    let purge = half_way(&world, &way, &["dlq", "purge", "--yes"]).await;
+    let purge = half_way(&world, &way, &["dlq", "purge", "--all", "--yes"]).await;
     let not_taken = world.dead_letters().await as usize;
     drop(purge); // SIGKILL
     let mut left = Vec::new();
@@ -134,7 +134,7 @@ async fn broker_killed_half_way_keeps_what_was_not_purged_and_makes_no_export_lo
     let ids = letters(&world, LETTERS, "team_mismatch").await;
     let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
 
-    let purge = half_way(&world, &way, &["dlq", "purge", "--yes"]).await;
+    let purge = half_way(&world, &way, &["dlq", "purge", "--all", "--yes"]).await;
     servers.control(&["rabbitmq", "kill"]);
     let purge = purge.ended().await;
     assert_eq!(purge.code, 1, "{purge:?}");

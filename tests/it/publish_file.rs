@@ -146,6 +146,28 @@ async fn unroutable_line_is_named_and_all_before_it_are_there() {
 }
 
 #[tokio::test]
+async fn bad_line_is_fixed_or_left_out_and_a_skip_beyond_the_end_is_an_error() {
+    let world = world().await;
+    let mut all = lines(6);
+    all[1] = r#"{"event_id": 7}"#.to_owned();
+    let file = Lines::of(&all);
+    let published = world.run(&["publish", "--from", file.path()]).await;
+    assert_eq!(published.code, 1);
+    let advice = "1 message is confirmed, fix line 2 and go on with --skip 1, or leave it out with --skip 2";
+    assert!(published.stderr.contains(advice), "{published:?}");
+    for (skip, confirmed) in [("2", 4), ("6", 0)] {
+        let rest = world.run(&["publish", "--from", file.path(), "--skip", skip]).await;
+        assert_eq!((rest.code, rest.json()["confirmed"].as_u64()), (0, Some(confirmed)), "{rest:?}");
+    }
+    for skip in ["7", "100", "18446744073709551615"] {
+        let beyond = world.run(&["publish", "--from", file.path(), "--skip", skip]).await;
+        assert_eq!(beyond.code, 1, "{beyond:?}");
+        assert!(beyond.stderr.contains(&format!("--skip {skip} is beyond the end, which is line 6")), "{beyond:?}");
+    }
+    assert_eq!(world.depth(&world.queue).await, 5);
+}
+
+#[tokio::test]
 async fn refused_is_told_apart() {
     let world = world().await;
     let (connection, channel) = world.channel().await;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Hands;
 use super::filter::Filter;
 use super::survey::Selection;
-use crate::cli::output::{OutputOptions, Rows, note, progress, write_while_read};
+use crate::cli::output::{OutputOptions, Rows, counted, note, progress, write_while_read};
 use crate::config::BrokerOptions;
 
 /// Saves dead letters whole, one JSON object a line; nothing is changed
@@ -50,7 +50,7 @@ impl Export {
         let mut walk = self.filter.walk();
         let look = async |hands: &mut Hands| {
             let mut target = Target::open(&self.to)?;
-            let bar = progress(Some(hands.queue.there().into()), "letters");
+            let bar = progress(Some(hands.queue.there().into()), "dead letters read");
             let mut selection = Selection::of(hands.queue.there());
             while !walk.is_over() {
                 let Some(held) = hands.next().await? else { break };
@@ -83,11 +83,12 @@ impl Export {
         refuse_existing(&self.to)?;
         std::fs::rename(&partial, &self.to).with_context(|| format!("could not make {}", self.to.display()))?;
         self.output.print(&Answer { exported: walk.matched, to: self.to, selection }, |answer| {
-            Rows::new(["letters", "file"])
+            Rows::new(["exported", "file"])
                 .row([answer.exported.to_string(), answer.to.display().to_string()])
                 .remark(format!(
-                    "{} letters saved; they are still in the queue. `dlq purge` with the same filters and --exactly {} --yes removes these and no others",
-                    answer.exported, answer.selection
+                    "{} saved, still in the queue; `dlq purge` with the same filters and --exactly {} --yes removes these and no others",
+                    counted(answer.exported, "dead letter"),
+                    answer.selection
                 ))
         })?;
         Ok(ExitCode::SUCCESS)

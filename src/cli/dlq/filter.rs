@@ -1,9 +1,10 @@
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::broker::DeadLetter;
-use crate::cli::delete_event::rfc3339;
+use crate::cli::arguments::{moment, uuid};
 use crate::message::Reason;
 
 /// Which letters; all conditions must hold, and none is all of them.
@@ -11,22 +12,22 @@ use crate::message::Reason;
 #[command(next_help_heading = "Which letters")]
 pub(super) struct Filter {
     /// Dead-lettered for this reason
-    #[arg(long, value_name = "REASON", value_parser = reason)]
-    reason: Option<&'static str>,
+    #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(reasons()))]
+    reason: Option<String>,
     /// Of this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = uuid)]
     event_id: Option<Uuid>,
     /// Of this team
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = uuid)]
     team_id: Option<Uuid>,
     /// With this message id
     #[arg(long, value_name = "ID")]
     pub(super) message_id: Option<String>,
-    /// Dead-lettered at this time or later, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    /// Dead-lettered at this time or later: RFC 3339, or a duration back from now such as 1h
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<OffsetDateTime>,
-    /// Dead-lettered at this time or earlier, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = rfc3339)]
+    /// Dead-lettered at this time or earlier: RFC 3339, or a duration back from now
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<OffsetDateTime>,
     /// The letter at this place in the queue, as `list` numbers them; 1 is the oldest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -52,12 +53,25 @@ impl Filter {
         Walk { filter: self, limit: self.limit, position: 0, matched: 0 }
     }
 
+    /// Whether every letter matches.
+    pub(super) const fn is_empty(&self) -> bool {
+        let Self { reason, event_id, team_id, message_id, since, until, position, limit } = self;
+        reason.is_none()
+            && event_id.is_none()
+            && team_id.is_none()
+            && message_id.is_none()
+            && since.is_none()
+            && until.is_none()
+            && position.is_none()
+            && limit.is_none()
+    }
+
     fn matches(&self, position: u32, letter: &DeadLetter) -> bool {
         // The same UUID may be written in other letters.
         let is = |wanted: Option<Uuid>, text: &Option<String>| {
             wanted.is_none_or(|wanted| text.as_deref().and_then(|text| Uuid::parse_str(text).ok()) == Some(wanted))
         };
-        self.reason.is_none_or(|reason| letter.reason.as_deref() == Some(reason))
+        (self.reason.is_none() || letter.reason == self.reason)
             && is(self.event_id, &letter.event_id)
             && is(self.team_id, &letter.team_id)
             && self
@@ -95,7 +109,6 @@ impl Walk<'_> {
 /// Of letters that RabbitMQ itself dead-lettered, beside `delivery_limit`: a publisher's own expiration, a policy's limit.
 const OF_THE_BROKER: [&str; 3] = ["expired", "maxlen", "rejected"];
 
-fn reason(text: &str) -> Result<&'static str, String> {
-    let all: Vec<_> = Reason::ALL.into_iter().map(Reason::as_str).chain(OF_THE_BROKER).collect();
-    all.iter().copied().find(|reason| *reason == text).ok_or_else(|| format!("one of {}", all.join(", ")))
+fn reasons() -> Vec<&'static str> {
+    Reason::ALL.into_iter().map(Reason::as_str).chain(OF_THE_BROKER).collect()
 }

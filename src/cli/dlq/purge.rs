@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::Hands;
 use super::filter::Filter;
-use super::survey::{ReasonCount, require, rows, survey};
-use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
+use super::survey::{ReasonCount, of_all, require, rows, survey};
+use crate::cli::UsageError;
+use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, counted, progress};
 use crate::config::BrokerOptions;
 
 /// Removes dead letters for good; `dlq export` saves them first
@@ -21,6 +22,9 @@ pub(super) struct Purge {
     /// Only if the letters are those of the preview that showed this
     #[arg(long, value_name = "SELECTION", requires = "yes")]
     exactly: Option<String>,
+    /// Every dead letter in the queue; with --yes needed where neither a filter nor --exactly says which
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     confirm: ConfirmOptions,
     #[command(flatten, next_help_heading = "RabbitMQ")]
@@ -34,6 +38,8 @@ struct Answer {
     dry_run: bool,
     letters: u32,
     matched: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_purge: Option<u32>,
     purged: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
@@ -45,22 +51,39 @@ struct Answer {
 
 impl Purge {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        self.refuse_ambiguity()?;
         let answer = super::with_queue(&self.broker, async |hands| {
             if self.confirm.yes { self.purge(hands).await } else { self.preview(hands).await }
         })
         .await?;
-        self.output.print(&answer, table)?;
+        let yes = if self.filter.is_empty() { "--all --yes" } else { "--yes" };
+        self.output.print(&answer, |answer| table(answer, yes))?;
         match answer.stopped {
             None => Ok(ExitCode::SUCCESS),
             Some(why) => bail!("stopped: {why}; what was not removed is still a dead letter"),
         }
     }
+
+    /// Everything goes only where somebody says so.
+    fn refuse_ambiguity(&self) -> Result<(), UsageError> {
+        if self.all && !self.filter.is_empty() {
+            return Err(UsageError("--all means every dead letter; leave it out, or the filters".to_owned()));
+        }
+        if self.confirm.yes && self.filter.is_empty() && !self.all && self.exactly.is_none() {
+            let fix =
+                "add --all for every dead letter, a filter such as --reason, or --exactly with the preview's selection";
+            return Err(UsageError(format!("nothing says which dead letters to remove; {fix}")));
+        }
+        Ok(())
+    }
+
     async fn preview(&self, hands: &mut Hands) -> anyhow::Result<Answer> {
         let survey = survey(hands, &self.filter, u32::MAX).await?;
         Ok(Answer {
             dry_run: true,
             letters: survey.letters,
             matched: survey.matched,
+            would_purge: Some(survey.matched),
             selection: Some(survey.selection),
             reasons: survey.reasons,
             ..Answer::default()
@@ -73,7 +96,7 @@ impl Purge {
         }
         let mut answer = Answer { letters: hands.queue.there(), ..Answer::default() };
         let mut walk = self.filter.walk();
-        let bar = progress(Some(answer.letters.into()), "letters");
+        let bar = progress(None, "dead letters removed");
         while !walk.is_over() {
             if hands.interrupt.is_raised() {
                 answer.stopped = Some("interrupted".to_owned());
@@ -86,13 +109,15 @@ impl Purge {
                 Err(error) => Err(error),
             };
             match removed {
-                Ok(count) => answer.purged += count,
+                Ok(count) => {
+                    answer.purged += count;
+                    bar.inc(count.into());
+                }
                 Err(error) => {
                     answer.stopped = Some(error.one_line());
                     break;
                 }
             }
-            bar.inc(1);
         }
         bar.finish_and_clear();
         answer.matched = walk.matched;
@@ -100,14 +125,13 @@ impl Purge {
     }
 }
 
-fn table(answer: &Answer) -> Rows {
+fn table(answer: &Answer, yes: &str) -> Rows {
     if let Some(selection) = &answer.selection {
         return rows(&answer.reasons).remark(format!(
-            "would remove {} of {} dead letters; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
-            answer.matched, answer.letters
+            "would purge {}; nothing was changed, add {yes} to do it, or --exactly {selection} --yes for these and no others",
+            of_all(answer.matched, answer.letters)
         ));
     }
     let others = if answer.stopped.is_some() { ", the others are still there" } else { "" };
-    let rows = Rows::new(["removed"]).row([answer.purged.to_string()]);
-    rows.remark(format!("removed {} dead letters{others}", answer.purged))
+    rows(&[]).remark(format!("purged {}{others}", counted(answer.purged, "dead letter")))
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -14,16 +15,17 @@ use super::filter::{Filter, Walk};
 use super::settle::{Step, settle};
 use super::show::the_one;
 use super::stop_on_failures::{StopOnFailures, percent};
-use super::survey::{ReasonCount, require, rows, survey};
+use super::survey::{ReasonCount, of_all, require, rows, survey};
 use crate::broker::Publisher;
-use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, progress};
+use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, counted, one_line, progress, to_the_second};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{Reason, decode};
 
 /// Sends dead letters back to where they first came from
 ///
-/// Each is confirmed by the broker before it leaves the dead-letter queue. Stopped or killed at any point, no letter is lost;
+/// Each is confirmed by the broker before it leaves the dead-letter queue, and counts as replayed from then on, whatever a worker makes of
+/// it: one that fails again comes back, which `dlq list --since` shows. Stopped or killed at any point, no letter is lost;
 /// one that is replayed twice does no harm. Without --yes it shows what would be replayed; the preview ends with a selection,
 /// and `--exactly SELECTION --yes` replays the letters of the preview and no others. Letters that arrive during a replay are
 /// not part of it.
@@ -59,7 +61,12 @@ pub(super) struct Answer {
     dry_run: bool,
     letters: u32,
     matched: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_replay: Option<u32>,
     pub(super) replayed: u32,
+    /// What is dead-lettered from then on may be what came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    began_at: Option<String>,
     /// Marked `replayed_too_often`, now or before; with a dry run, what would be.
     pub(super) replayed_too_often: u32,
     #[serde(skip)]
@@ -115,6 +122,7 @@ impl Replay {
             dry_run: true,
             letters: survey.letters,
             matched: survey.matched,
+            would_replay: Some(survey.matched - survey.replayed_often),
             replayed_too_often: survey.replayed_often,
             selection: Some(survey.selection),
             reasons: survey.reasons,
@@ -126,15 +134,16 @@ impl Replay {
         if let Some(selection) = &self.exactly {
             require(hands, &self.filter, selection).await?;
         }
-        let mut answer = Answer { letters: hands.queue.there(), ..Answer::default() };
+        let began_at = Some(now_in_text());
+        let mut answer = Answer { letters: hands.queue.there(), began_at, ..Answer::default() };
         let failures = match self.stop_on_failures {
             Some(percent) => Some(StopOnFailures::new(percent, &hands.queue).await?),
             None => None,
         };
-        let bar = progress(Some(answer.letters.into()), "letters");
+        let bar = progress(None, "dead letters replayed");
         // What was replayed is told however it ends.
         if let Err(error) = self.walk(hands, publisher, failures, &mut answer, &bar).await {
-            answer.stopped = Some(format!("{error:#}"));
+            answer.stopped = Some(one_line(&error));
         }
         bar.finish_and_clear();
         answer.replayed_too_often += answer.marked_before;
@@ -165,7 +174,7 @@ impl Replay {
             let replayed_before = answer.replayed;
             // Not interrupted: the confirms are waited for, at most fifteen seconds.
             settle(&mut hands.queue, publisher, &steps, answer).await?;
-            bar.set_position(walk.position.into());
+            bar.set_position(answer.replayed.into());
             if let Some(failures) = &mut failures {
                 let count = answer.replayed - replayed_before;
                 let (so_far, ours) = (answer.replayed, answer.replayed_too_often);
@@ -246,6 +255,8 @@ impl Replay {
             dry_run: !self.confirm.yes,
             letters,
             matched: 1,
+            would_replay: (!self.confirm.yes).then_some(1),
+            began_at: self.confirm.yes.then(now_in_text),
             message_id: Some(message_id),
             ..Answer::default()
         };
@@ -260,24 +271,40 @@ impl Replay {
     }
 }
 
+fn now_in_text() -> String {
+    to_the_second(&clock::now().format(&Rfc3339).unwrap_or_default())
+}
+
 fn table(answer: &Answer) -> Rows {
     let often = match answer.replayed_too_often {
         0 => String::new(),
-        many if answer.dry_run => format!("; {many} of them were replayed too often and would stay, marked"),
-        many => format!("; {many} were replayed too often and stay, marked"),
+        many if answer.dry_run => format!("; {many} more would stay, marked: replayed too often"),
+        many => format!("; {many} stay, marked: replayed too often"),
     };
     let rows = rows(&answer.reasons);
-    match &answer.selection {
-        Some(selection) => rows.remark(format!(
-            "would replay {} of {} dead letters{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
-            answer.matched - answer.replayed_too_often, answer.letters
+    match (&answer.selection, answer.would_replay) {
+        (Some(selection), Some(number)) => rows.remark(format!(
+            "would replay {}{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
+            of_all(number, answer.letters)
         )),
-        None if answer.dry_run => {
-            rows.remark("would replay 1 dead letter with the new body; nothing was changed, add --yes to do it")
+        (_, Some(number)) => {
+            let letters = counted(number, "dead letter");
+            rows.remark(format!("would replay {letters} with the new body; nothing was changed, add --yes to do it"))
         }
-        None if answer.stopped.is_some() || answer.failed > 0 => {
-            rows.remark(format!("replayed {}{often}; the others are still there", answer.replayed))
-        }
-        None => rows.remark(format!("replayed {}{often}", answer.replayed)),
+        (_, None) => rows.remark(format!("replayed {}{often}{}{}", counted(answer.replayed, "dead letter"), others(answer), back(answer))),
+    }
+}
+
+fn others(answer: &Answer) -> &'static str {
+    if answer.stopped.is_some() || answer.failed > 0 { "; the others are still there" } else { "" }
+}
+
+/// Confirmed is not applied.
+fn back(answer: &Answer) -> String {
+    match (&answer.began_at, answer.replayed) {
+        (None, _) | (_, 0) => String::new(),
+        (Some(began_at), _) => format!(
+            "\nThe broker has confirmed them; whether they succeed, the worker tells. What fails again comes back: `dlq list --since {began_at}` shows it."
+        ),
     }
 }

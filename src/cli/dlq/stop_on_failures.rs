@@ -85,12 +85,10 @@ impl StopOnFailures {
     }
 }
 
-/// Reads `20%` or `20`.
+/// Reads `20%` or `20`. `0.2` may have been meant as a fifth, so less than one needs the sign.
 pub(super) fn percent(text: &str) -> Result<f64, String> {
-    text.strip_suffix('%')
-        .unwrap_or(text)
-        .parse()
-        .ok()
-        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
-        .ok_or_else(|| "a share such as 20%, above 0% and at most 100%".to_owned())
+    let (number, least) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.0));
+    let percent = number.parse().ok().filter(|percent| *percent > 0.0 && *percent >= least && *percent <= 100.0);
+    percent
+        .ok_or_else(|| "a share such as 20%, above 0% and at most 100%; below 1 with the sign, as in 0.2%".to_owned())
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::lines::Lines;
 use crate::broker::{BrokerAddress, Outgoing, PublishStream, Published};
 use crate::cli::interrupt::interrupted;
-use crate::cli::output::progress;
+use crate::cli::output::{counted, one_line, progress};
 use crate::message::StatusMessage;
 
 /// What was published from a file.
@@ -20,6 +20,8 @@ pub(super) struct Many {
 struct End {
     last_line: u64,
     stopped: Option<anyhow::Error>,
+    /// The line that is no status message, if that is why.
+    bad_line: Option<u64>,
 }
 
 /// Publishes the lines after the first `skip`. Interrupted or failed, it says with which `--skip` to go on.
@@ -34,7 +36,8 @@ pub(super) async fn publish_file(
     let end = send_lines(&mut lines, &mut stream, &exchange, skip).await;
     let published = stream.finish().await;
     let confirmed = published.confirmed;
-    let more = if confirmed == 1 { "1 message is confirmed" } else { &format!("{confirmed} messages are confirmed") };
+    let are = if confirmed == 1 { "is" } else { "are" };
+    let more = format!("{} {are} confirmed", counted(confirmed, "message"));
     if let Some((line, error)) = &published.first_failure {
         bail!(
             "line {line}: {error}{}; {more}, go on with --skip {} (some after that line may be published twice, which does no harm)",
@@ -42,8 +45,15 @@ pub(super) async fn publish_file(
             line - 1
         );
     }
-    if let Some(error) = end.stopped {
-        bail!("{error:#}; {more}, go on with --skip {}", end.last_line);
+    match (end.stopped, end.bad_line) {
+        (Some(error), Some(line)) => bail!(
+            "line {line}: {}; {more}, fix line {line} and go on with --skip {}, or leave it out with --skip {line}",
+            one_line(&error),
+            line - 1
+        ),
+        (Some(error), None) => bail!("{}; {more}, go on with --skip {}", one_line(&error), end.last_line),
+        (None, _) if skip > lines.number => bail!("--skip {skip} is beyond the end, which is line {}", lines.number),
+        (None, _) => {}
     }
     Ok(Many { exchange, confirmed })
 }
@@ -52,7 +62,7 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
     let bar = progress(None, "messages");
     let mut interrupted = std::pin::pin!(interrupted());
     let mut line = Vec::new();
-    let mut last_line = 0;
+    let (mut last_line, mut bad_line) = (0, None);
     let stopped = loop {
         let read = {
             let mut next = std::pin::pin!(lines.next(&mut line));
@@ -76,7 +86,10 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
         if lines.number > skip && !body.is_empty() {
             let message = match StatusMessage::from_json(body) {
                 Ok(message) => message,
-                Err(error) => break Some(anyhow::anyhow!("line {}: {error}", lines.number)),
+                Err(error) => {
+                    bad_line = Some(lines.number);
+                    break Some(error.into());
+                }
             };
             let outgoing = Outgoing::status_as_written(exchange, &message, body.to_vec());
             if !stream.send(lines.number, outgoing).await {
@@ -89,7 +102,7 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
         last_line = lines.number;
     };
     bar.finish_and_clear();
-    End { last_line: last_line.max(skip), stopped }
+    End { last_line: last_line.max(skip), stopped, bad_line }
 }
 
 fn others(published: &Published) -> String {

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::file::publish_file;
+use super::arguments::uuid;
 use super::delete_event::rfc3339;
-use super::output::{OutputOptions, Rows, write_stdout};
+use super::output::{OutputOptions, Rows, counted, if_room, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
@@ -20,21 +21,22 @@ use crate::message::{EventStatus, StatusMessage, json_schema};
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["event_id", "from", "schema"])))]
 pub(super) struct Options {
     /// The event whose status changed
-    #[arg(long, value_name = "ID", required_unless_present_any = ["from", "schema"], conflicts_with_all = ["from", "schema"])]
+    #[arg(long, value_name = "ID", value_parser = uuid, requires = "status", conflicts_with_all = ["from", "schema"])]
     event_id: Option<Uuid>,
     /// The status reached: lead, option, confirmed, cancelled or blocked
-    #[arg(long, value_name = "STATUS", required_unless_present_any = ["from", "schema"], conflicts_with_all = ["from", "schema"])]
+    #[arg(long, value_name = "STATUS", requires = "event_id", conflicts_with_all = ["from", "schema"])]
     status: Option<EventStatus>,
     /// Limits the delete to this team's snapshots
-    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "schema"])]
+    #[arg(long, value_name = "ID", value_parser = uuid, conflicts_with_all = ["from", "schema"])]
     team_id: Option<Uuid>,
     /// When the status was reached, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", value_parser = rfc3339, conflicts_with_all = ["from", "schema"])]
     occurred_at: Option<OffsetDateTime>,
     /// For finding the message again [default: a random UUID]
-    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "schema"])]
+    #[arg(long, value_name = "ID", value_parser = uuid, conflicts_with_all = ["from", "schema"])]
     message_id: Option<Uuid>,
     /// The workflow step
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "schema"])]
@@ -59,7 +61,8 @@ struct One {
     message_id: Option<Uuid>,
     exchange: String,
     routing_key: String,
-    confirmed: bool,
+    /// As for a file: how many.
+    confirmed: u64,
 }
 
 impl Options {
@@ -74,7 +77,7 @@ impl Options {
             self.output.print(&many, |many| {
                 Rows::new(["exchange", "confirmed"])
                     .row([many.exchange.clone(), many.confirmed.to_string()])
-                    .remark(format!("{} messages published and confirmed", many.confirmed))
+                    .remark(format!("{} published and confirmed", counted(many.confirmed, "message")))
             })?;
         } else {
             let publisher = Publisher::new(address);
@@ -105,13 +108,13 @@ impl Options {
             message_id: message.message_id,
             exchange: self.broker.exchange.clone(),
             routing_key: message.routing_key(),
-            confirmed: true,
+            confirmed: 1,
         };
         self.output.print(&answer, |answer| {
             let id = answer.message_id.map(|id| id.to_string()).unwrap_or_default();
-            Rows::new(["message", "exchange", "routing key"])
-                .row([id, answer.exchange.clone(), answer.routing_key.clone()])
-                .remark("published and confirmed")
+            Rows::new(["message".into(), if_room("routing key"), if_room("exchange")])
+                .row([id, answer.routing_key.clone(), answer.exchange.clone()])
+                .remark("1 message published and confirmed")
         })
     }
 }

@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::cli::arguments::uuid;
 use crate::cli::output::{OutputOptions, Rows, counted, if_room, note, to_the_second};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
@@ -13,12 +14,13 @@ use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
 ///
 /// Expired snapshots are not shown, whether or not a sweep has taken them yet.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whose").required(true).multiple(true).args(["team_id", "event_id"])))]
 pub(super) struct List {
     /// Of this team
-    #[arg(long, value_name = "ID", required_unless_present = "event_id")]
+    #[arg(long, value_name = "ID", value_parser = uuid)]
     team_id: Option<Uuid>,
     /// Of this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = uuid)]
     event_id: Option<Uuid>,
     /// Of this type
     #[arg(long = "type", value_name = "TYPE")]

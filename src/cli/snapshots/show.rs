@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::cli::arguments::uuid;
 use crate::cli::output::OutputOptions;
 use crate::cli::pretty::for_the_screen;
 use crate::config::DatabaseOptions;
@@ -15,7 +16,7 @@ use crate::storage::{Database, StoredSnapshot};
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The snapshot
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = uuid)]
     id: Uuid,
     #[command(flatten)]
     database: DatabaseOptions,
