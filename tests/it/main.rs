@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod bad_input;
+mod bounds;
 mod broker_users;
 mod cap;
 mod cluster;
