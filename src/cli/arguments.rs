@@ -15,7 +15,7 @@ use crate::message::instant;
 /// Parses arguments, environment and `_FILE` variables. What cannot be used ends with exit code 2 and names the variable.
 pub(super) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
-    let values = match values_from_files(variables(&command), |name| env::var_os(name)) {
+    let values = match values_from_files(used_variables(&command), |name| env::var_os(name)) {
         Ok(values) => values,
         Err(error) => {
             output::error(&error.into());
@@ -50,6 +50,21 @@ pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     instant(text).or_else(|| back(text)).ok_or_else(|| {
         "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z, or a duration back from now, such as 1h".to_owned()
     })
+}
+
+/// The variables of the command that is called. A file that some other command would need may be unreadable.
+fn used_variables(command: &Command) -> Vec<String> {
+    let mut names = Vec::new();
+    // An error is said later; here it is a call for help, which needs no value.
+    if let Ok(matches) = command.clone().ignore_errors(true).try_get_matches() {
+        let (mut called, mut matches) = (Some(command), &matches);
+        while let Some(command) = called {
+            names.extend(command.get_arguments().filter_map(variable_of));
+            let Some((name, inner)) = matches.subcommand() else { break };
+            (called, matches) = (command.find_subcommand(name), inner);
+        }
+    }
+    names
 }
 
 fn variables(command: &Command) -> Vec<String> {

@@ -18,8 +18,8 @@ use super::table::{harmless, render_records};
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct OutputOptions {
-    /// Form of the answer on stdout [default: table on a terminal, json elsewhere]
-    #[arg(long = "output", value_enum, value_name = "FORM")]
+    /// Form of the answer on stdout, table or json [default: table on a terminal, json elsewhere]
+    #[arg(long = "output", value_enum, value_name = "FORM", hide_possible_values = true)]
     form: Option<Form>,
 }
 

@@ -3,8 +3,16 @@ use clap::{Args, ValueEnum};
 /// How logs are written. They go to stderr; `RUST_LOG` sets the levels.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LogOptions {
-    /// Form of the logs on stderr [default: text on a terminal, json elsewhere]
-    #[arg(long, env = "LIFECYCLE_LOG_FORMAT", value_enum, global = true, help_heading = "Logging")]
+    /// Form of the logs on stderr, json or text [default: text on a terminal, json elsewhere]
+    #[arg(
+        long,
+        env = "LIFECYCLE_LOG_FORMAT",
+        value_name = "FORM",
+        value_enum,
+        hide_possible_values = true,
+        global = true,
+        help_heading = "Logging"
+    )]
     pub log_format: Option<LogFormat>,
 }
 

@@ -312,6 +312,19 @@ async fn secrets_may_come_from_files_and_are_never_shown() {
     assert_eq!(absent.code, 2);
     assert!(absent.stderr.contains("DATABASE_URL_FILE") && absent.stderr.contains("/no/such/file"), "{absent:?}");
 
+    std::fs::write(&file, format!("\u{feff}{}", world.database_url)).unwrap();
+    let mut command = program(&["sweep"]);
+    command.env("DATABASE_URL_FILE", &file);
+    let marked = finish(command);
+    assert_eq!(marked.code, 2);
+    assert!(marked.stderr.contains("DATABASE_URL_FILE") && marked.stderr.contains("byte order mark"), "{marked:?}");
+
+    // Empty is unset, and what another command needs is not read.
+    let mut command = world.program(&["sweep"]);
+    command.env("DATABASE_URL_FILE", "").env_remove("AMQP_URL").env("AMQP_URL_FILE", "/no/such/file");
+    let swept = finish(command);
+    assert_eq!(swept.code, 0, "{swept:?}");
+
     std::fs::write(&file, "postgres://user:hunter2@127.0.0.1:1/none").unwrap();
     for arguments in [&["run", "--help"][..], &["sweep"]] {
         let mut command = program(arguments);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use uuid::Uuid;
 
-use crate::support::{finish, program};
+use crate::support::{finish, on_a_terminal, program};
 
 const COMMANDS: [&str; 12] = [
     "run",
@@ -31,6 +31,55 @@ fn bash_completes_commands() {
     bash.stdin.take().unwrap().write_all(format!("{}\n{ask}", script.stdout).as_bytes()).unwrap();
     let output = bash.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "replay\n");
+}
+
+#[test]
+fn help_manual_and_completions_need_no_value() {
+    for arguments in [&["man"][..], &["completions", "zsh"], &["dlq", "list", "--help"], &["--version"], &["run", "-h"]]
+    {
+        let mut command = program(arguments);
+        command.env("AMQP_URL_FILE", "/no/such/file").env("DATABASE_URL_FILE", "/no/such/file");
+        assert_eq!(finish(command).code, 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn values_of_reason_are_completed_and_in_the_help() {
+    for arguments in
+        [&["completions", "bash"][..], &["completions", "fish"], &["dlq", "replay", "--help"], &["dlq", "list", "-h"]]
+    {
+        let shown = finish(program(arguments));
+        for reason in ["attempts_exhausted", "replayed_too_often", "delivery_limit", "maxlen"] {
+            assert!(shown.stdout.contains(reason), "{reason} in {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn help_fits_a_terminal_and_breaks_no_word() {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["dlq", "replay", "--help"],
+        &["publish", "--help"],
+        &["snapshots", "import", "--help"],
+    ] {
+        let (code, shown) = on_a_terminal(80, &program(arguments));
+        assert_eq!(code, 0, "{shown}");
+        let plain = without_colours(&shown);
+        let long: Vec<_> = plain.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{long:#?}");
+        let logging =
+            plain.lines().skip_while(|line| !line.starts_with("Logging:")).take_while(|line| !line.is_empty());
+        assert!(logging.count() <= 6, "{plain}");
+    }
+}
+
+/// Text without the escape sequences that set colours.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 #[test]
