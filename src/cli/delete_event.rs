@@ -16,9 +16,10 @@ use crate::storage::{Database, Ended, TypeCount};
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// The event
+    #[arg(value_parser = super::arguments::uuid)]
     event_id: Uuid,
     /// Only this team's snapshots
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::arguments::uuid)]
     team_id: Option<Uuid>,
     /// Only snapshots created at or before this time, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", value_parser = rfc3339)]

@@ -4,7 +4,6 @@ use clap::Args;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::arguments::uuid;
 use super::one_pass::one_pass;
 use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
@@ -15,7 +14,7 @@ use crate::storage::{Database, Excess, OverfullTeam};
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Only this team
-    #[arg(long, alias = "team-id", value_name = "ID", value_parser = uuid)]
+    #[arg(long, alias = "team-id", value_name = "ID", value_parser = super::arguments::uuid)]
     team: Option<Uuid>,
     #[command(flatten)]
     cap: CapOption,

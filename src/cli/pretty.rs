@@ -42,7 +42,7 @@ fn indented(json: &str) -> Option<String> {
         }
         match c {
             '{' | '[' => {
-                while rest.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
                 out.push(c);
                 if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
                     out.push(end);

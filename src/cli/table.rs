@@ -59,7 +59,7 @@ impl Rows {
     }
 
     pub(super) fn push<const N: usize>(&mut self, row: [String; N]) {
-        self.lines.push(row.iter().map(|cell| harmless(cell).replace(['\n', '\t'], " ")).collect());
+        self.lines.push(row.map(|cell| harmless(&cell).replace(['\n', '\t'], " ")).into());
     }
 
     pub(super) fn remark(mut self, remark: impl Into<String>) -> Self {
@@ -70,26 +70,17 @@ impl Rows {
     /// The table, within this width if there is one. Where even the columns that are always shown do not fit, one record under
     /// the other.
     pub(super) fn render(&self, width: Option<usize>) -> String {
-        let mut text = String::new();
-        if !self.lines.is_empty() {
-            match self.fit(width.unwrap_or(usize::MAX)) {
-                Some(widths) => self.render_table(&widths, width, &mut text),
-                None => {
-                    let record = |line: &Vec<String>| {
-                        self.columns
-                            .iter()
-                            .zip(line)
-                            .map(|(column, cell)| (column.name.to_owned(), cell.clone()))
-                            .collect()
-                    };
-                    text = render_records(&self.lines.iter().map(record).collect::<Vec<_>>(), width);
-                }
-            }
-        }
-        if let Some(remark) = &self.remark {
-            push_lines(&mut text, &wrap(remark, width));
-        }
-        text
+        let mut lines = if self.lines.is_empty() {
+            Vec::new()
+        } else if let Some(widths) = self.fit(width.unwrap_or(usize::MAX)) {
+            self.table(&widths, width)
+        } else {
+            let names = || self.columns.iter().map(|column| column.name.to_owned());
+            let records: Vec<_> = self.lines.iter().map(|line| names().zip(line.iter().cloned()).collect()).collect();
+            records_of(&records, width)
+        };
+        lines.extend(self.remark.iter().flat_map(|remark| wrap(remark, width)));
+        text_of(&lines)
     }
 
     /// The width of each column that is shown.
@@ -133,58 +124,58 @@ impl Rows {
         self.lines.iter().all(|line| matches!(line[at].as_str(), "" | "-"))
     }
 
-    fn render_table(&self, widths: &[Option<usize>], width: Option<usize>, text: &mut String) {
+    fn table(&self, widths: &[Option<usize>], width: Option<usize>) -> Vec<String> {
         let shown: Vec<_> = widths.iter().enumerate().filter_map(|(at, width)| Some((at, (*width)?))).collect();
-        let mut line = |cells: &dyn Fn(usize, usize) -> String| {
-            let before = text.len();
-            for (at, width) in &shown {
-                let cell = cells(*at, *width);
-                text.push_str(&cell);
-                text.push_str(&" ".repeat(width.saturating_sub(cell.width()) + GAP));
-            }
-            text.truncate(before + text[before..].trim_end().len());
-            text.push('\n');
+        let line = |cell: &dyn Fn(usize, usize) -> String| {
+            let padded = |(at, width): &(usize, usize)| {
+                let cell = cell(*at, *width);
+                let space = " ".repeat(width.saturating_sub(cell.width()) + GAP);
+                cell + &space
+            };
+            shown.iter().map(padded).collect::<String>().trim_end().to_owned()
         };
-        line(&|at, _| self.columns[at].name.to_owned());
-        line(&|_, width| "─".repeat(width));
-        for cells in &self.lines {
-            line(&|at, width| shortened(&cells[at], width));
-        }
+        let mut lines = vec![line(&|at, _| self.columns[at].name.to_owned()), line(&|_, width| "─".repeat(width))];
+        lines.extend(self.lines.iter().map(|cells| line(&|at, width| shortened(&cells[at], width))));
         let hidden = self.of_kind(|_| true).filter(|at| widths[*at].is_none() && !self.is_blank(*at));
         let hidden: Vec<_> = hidden.map(|at| self.columns[at].name).collect();
         if !hidden.is_empty() {
             let note = format!("too narrow for: {}; `--output table | less -S` shows all", hidden.join(", "));
-            push_lines(text, &wrap(&note, width));
+            lines.extend(wrap(&note, width));
         }
+        lines
     }
 }
 
 /// Records of names and values, one under the other.
 pub(super) fn render_records(records: &[Vec<(String, String)>], width: Option<usize>) -> String {
+    text_of(&records_of(records, width))
+}
+
+fn records_of(records: &[Vec<(String, String)>], width: Option<usize>) -> Vec<String> {
     let longest = records.iter().flatten().map(|(name, _)| name.width()).max().unwrap_or_default();
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for (number, record) in records.iter().enumerate() {
         if records.len() > 1 {
-            text.push_str(&format!("─[ {} ]─\n", number + 1));
+            lines.push(format!("─[ {} ]─", number + 1));
         }
         for (name, value) in record {
             let value = harmless(value);
             let room = width.map(|width| width.saturating_sub(longest + GAP));
-            let lines = wrap(&value, room);
+            let beside = wrap(&value, room);
             // Lines of their own, and a word that does not fit beside the name, begin at the left.
-            if value.contains('\n') || room.is_some_and(|room| lines.iter().any(|line| line.width() > room)) {
-                text.push_str(&format!("{name}\n"));
-                push_lines(&mut text, &wrap(&value, width));
+            if value.contains('\n') || room.is_some_and(|room| beside.iter().any(|line| line.width() > room)) {
+                lines.push(name.clone());
+                lines.extend(wrap(&value, width));
                 continue;
             }
-            for (at, line) in lines.iter().enumerate() {
+            for (at, line) in beside.iter().enumerate() {
                 let name = if at == 0 { name } else { "" };
                 let space = " ".repeat(longest - name.width() + GAP);
-                push_lines(&mut text, &[format!("{name}{space}{line}").trim_end().to_owned()]);
+                lines.push(format!("{name}{space}{line}").trim_end().to_owned());
             }
         }
     }
-    text
+    lines
 }
 
 /// Lines no longer than the width, broken between words only.
@@ -231,11 +222,8 @@ fn head(text: &str, width: usize) -> &str {
     end.map_or(text, |(at, _)| &text[..at])
 }
 
-fn push_lines(text: &mut String, lines: &[String]) {
-    for line in lines {
-        text.push_str(line);
-        text.push('\n');
-    }
+fn text_of(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 /// A terminal obeys control characters, and what publishers send may hold any.

@@ -36,6 +36,55 @@ async fn nothing_is_deleted_without_yes() {
     assert_eq!(world.snapshots().await, before);
 }
 
+type Words<'a> = &'a [&'a str];
+
+/// What the README says of every answer in JSON.
+#[tokio::test]
+async fn one_name_has_one_meaning_in_json() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let (team, event) = (world.team().await, world.event().await.to_string());
+    world.insert_many(team, 3).await;
+    world.insert(&Snapshot::of(team).event(event.parse().unwrap())).await;
+    // One for the replay, one for the purge.
+    crate::dead_letters::letters(&world, 2, "too_large").await;
+    let store = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
+    let entry =
+        r#"{"type": "offer", "created_at": "2026-01-05T12:00:00", "data": {}, "expires_at": "2099-01-05T12:00:00"}"#;
+    std::fs::write(&store, format!(r#"{{"snapshots": {{"snap_1": {entry}}}}}"#)).unwrap();
+    let (team, store) = (team.to_string(), store.to_str().unwrap());
+    let import = ["snapshots", "import", store, "--team-id", &team];
+    // The preview, what it counts in, the deed, what that counts in, and how many.
+    let cases: [(Words, &str, Words, &str, u64); 5] = [
+        (&["delete-event", &event], "would_delete", &["delete-event", &event, "--yes"], "deleted", 1),
+        (
+            &["evict", "--max-snapshots-per-team", "1"],
+            "would_delete",
+            &["evict", "--max-snapshots-per-team", "1", "--yes"],
+            "deleted",
+            2,
+        ),
+        (
+            &["dlq", "replay", "--limit", "1"],
+            "would_replay",
+            &["dlq", "replay", "--limit", "1", "--yes"],
+            "replayed",
+            1,
+        ),
+        (&["dlq", "purge"], "would_purge", &["dlq", "purge", "--all", "--yes"], "purged", 1),
+        (&[&import[..], &["--dry-run"]].concat(), "would_import", &import, "imported", 1),
+    ];
+    for (preview, would, deed, done, count) in cases {
+        let preview = world.run(preview).await.json();
+        assert_eq!(preview["dry_run"], true, "{preview}");
+        assert_eq!((preview[would].as_u64(), preview[done].as_u64()), (Some(count), Some(0)), "{preview}");
+        let deed = world.run(deed).await.json();
+        assert_eq!((deed["dry_run"].as_bool(), deed[done].as_u64()), (Some(false), Some(count)), "{deed}");
+        assert!(deed.get("stopped").is_none(), "{deed}");
+    }
+    std::fs::remove_file(store).ok();
+}
+
 #[tokio::test]
 async fn delete_event_by_hand_follows_the_same_rule() {
     let world = World::new().await;
@@ -253,6 +302,7 @@ fn errors_of_arguments_say_what_would_do() {
         (&["snapshots", "list", "--team-id", "7"], &["--team-id", "not a UUID"]),
         (&["snapshots", "show", "abc"], &["not a UUID"]),
         (&["evict", "--team-id", "abc"], &["not a UUID"]),
+        (&["delete-event", "abc"], &["EVENT_ID", "not a UUID"]),
         (&["dlq", "list", "--reason", "bad"], &["--reason", "unknown_status", "delivery_limit"]),
         (&["dlq", "list", "--since", "yesterday"], &["RFC 3339", "1h"]),
         (&["dlq", "replay", "--stop-on-failures", "0.2"], &["20%", "0.2%"]),

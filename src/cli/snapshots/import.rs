@@ -168,11 +168,11 @@ impl Import {
             return Ok(());
         }
         // In halves down to the single row, as long as anything is refused: one row costs nobody but itself.
-        let mut ranges = vec![0..rows.len()];
-        while let Some(range) = ranges.pop() {
-            let error = match database.insert_snapshots(self.team_id, &rows[range.clone()]).await {
+        let mut parts = vec![(0, rows.len())];
+        while let Some((from, to)) = parts.pop() {
+            let error = match database.insert_snapshots(self.team_id, &rows[from..to]).await {
                 Ok(inserted) => {
-                    for at in range {
+                    for at in from..to {
                         let new = inserted.contains(&rows[at].id);
                         fates[places[at]].outcome = if new { Outcome::Imported } else { Outcome::AlreadyThere };
                     }
@@ -184,12 +184,12 @@ impl Import {
             if database.insert_snapshots(self.team_id, &[]).await.is_err() {
                 return Err(error).context("stopped; the same command again imports the rest");
             }
-            if range.len() == 1 {
-                let fate = &mut fates[places[range.start]];
+            if to - from == 1 {
+                let fate = &mut fates[places[from]];
                 (fate.outcome, fate.reason) = (Outcome::LeftOut, Some(one_line(&error.into())));
             } else {
-                let middle = range.start + range.len() / 2;
-                ranges.extend([middle..range.end, range.start..middle]);
+                let middle = from.midpoint(to);
+                parts.extend([(middle, to), (from, middle)]);
             }
         }
         Ok(())
