@@ -86,18 +86,22 @@ fn unusable(check: &'static str, error: &ConfigError) -> Finding {
     }
 }
 
+/// Before what does not fit on the first line.
+const INDENT: &str = "    ";
+
 /// One line a check, so that `grep` finds it whole; on a terminal broken between words only.
 fn lines(answer: &Answer) -> String {
     let longest = answer.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
     let line = |Finding { check, state, says, mend }: &Finding| {
         let mend = mend.as_ref().map(|mend| format!(" -> {mend}")).unwrap_or_default();
-        format!("{:<7}  {check:<longest$}  {says}{mend}\n", state.as_str())
+        format!("{:<7}  {check:<longest$}  {says}{mend}", state.as_str())
     };
     let count = |state: State| answer.checks.iter().filter(|check| check.state == state).count();
     let sum = match (count(State::Failed), count(State::Warning)) {
-        (0, 0) => "nothing is wrong\n".to_owned(),
-        (failed, warnings) => format!("{failed} failed, {warnings} to look at\n"),
+        (0, 0) => "nothing is wrong".to_owned(),
+        (failed, warnings) => format!("{failed} failed, {warnings} to look at"),
     };
-    let text: String = answer.checks.iter().map(line).chain([sum]).collect();
-    wrap(text.trim_end(), terminal_width()).join("\n") + "\n"
+    let width = terminal_width().map(|width| width.saturating_sub(INDENT.len()));
+    let lines = answer.checks.iter().map(line).chain([sum]);
+    lines.map(|line| wrap(&line, width).join(&format!("\n{INDENT}")) + "\n").collect()
 }

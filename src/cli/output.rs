@@ -197,3 +197,31 @@ pub(super) fn progress(length: Option<u64>, unit: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_of_an_error_is_said_once() {
+        let repeats = anyhow!("database \"nope\" does not exist")
+            .context("error returned from database: database \"nope\" does not exist")
+            .context("could not begin a transaction");
+        let once = "could not begin a transaction: error returned from database: database \"nope\" does not exist";
+        assert_eq!(one_line(&repeats), once);
+        assert_eq!(one_line(&anyhow!("no").context("why").context("what")), "what: why: no");
+    }
+
+    #[test]
+    fn times_in_tables_are_to_the_second_and_anything_else_stays() {
+        assert_eq!(to_the_second("2026-01-05T12:00:00.123456Z"), "2026-01-05T12:00:00Z");
+        assert_eq!(to_the_second("yesterday"), "yesterday");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0_u32, 1, 2].map(|n| counted(n, "row")), ["0 rows", "1 row", "2 rows"]);
+    }
+}

@@ -37,12 +37,13 @@ struct List {
 /// New rows follow at once: an insert without expires_at gets the new TTL, and running workers read the fate at the event's end with each
 /// batch. Rows that are there keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args(["ttl", "keep_after_event", "restamp"])))]
 struct Set {
     /// The type, such as offer; * speaks for every type that is not listed
     #[arg(value_name = "TYPE", value_parser = snapshot_type)]
     snapshot_type: String,
     /// From created_at to expires_at, written 12h, 7d; whole seconds
-    #[arg(long, value_name = "DURATION", value_parser = whole_seconds, required_unless_present_any = ["keep_after_event", "restamp"])]
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     ttl: Option<i64>,
     /// Whether snapshots of the type outlive their event
     #[arg(long, value_name = "BOOL")]

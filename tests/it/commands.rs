@@ -301,6 +301,7 @@ fn errors_of_arguments_say_what_would_do() {
         (&["snapshots", "list"], &["--team-id <ID>", "--event-id <ID>"]),
         (&["snapshots", "list", "--team-id", "7"], &["--team-id", "not a UUID"]),
         (&["snapshots", "show", "abc"], &["not a UUID"]),
+        (&["retention", "set", "offer"], &["--ttl <DURATION>", "--keep-after-event", "--restamp"]),
         (&["evict", "--team-id", "abc"], &["not a UUID"]),
         (&["delete-event", "abc"], &["EVENT_ID", "not a UUID"]),
         (&["dlq", "list", "--reason", "bad"], &["--reason", "unknown_status", "delivery_limit"]),
