@@ -159,32 +159,7 @@ fn encryption(encryption: Encryption, host: &str) -> Finding {
 }
 
 fn unconnected(failure: &ConnectFailure, host: &str) -> Finding {
-    let mend = match failure {
-        ConnectFailure::Silence(_) => "look for a firewall or a wrong address in DATABASE_URL",
-        ConnectFailure::Unreachable(error) => match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => {
-                "nothing listens there: start PostgreSQL, or correct host and port in DATABASE_URL"
-            }
-            _ => "correct host and port in DATABASE_URL, or mend the network between",
-        },
-        ConnectFailure::Tls(_) => {
-            "sslmode=verify-full needs the host's name in the certificate and its authority in sslrootcert=FILE or among the system's"
-        }
-        ConnectFailure::Refused { code, message } => match code.as_str() {
-            "28P01" | "28000" => {
-                "correct user and password in DATABASE_URL (a pooler of Supabase's wants ROLE.PROJECT as the user)"
-            }
-            "3D000" => "correct the database's name in DATABASE_URL",
-            "53300" => "the server has no connection left: raise max_connections, or go through a pooler",
-            "57P03" => "the server is starting or stopping; try again",
-            _ if message.contains("statement pooling") => "set the pooler to pool_mode = transaction or session",
-            _ => "see the words of the server or the pooler",
-        },
-        ConnectFailure::Other(_) => {
-            "see what the driver says, and compare DATABASE_URL with postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
-        }
-    };
-    Finding::failed("database.connection", format!("PostgreSQL at {host} cannot be used: {failure}"), mend)
+    Finding::failed("database.connection", format!("PostgreSQL at {host} cannot be used: {failure}"), failure.fix())
 }
 
 fn version(server: &ServerFacts) -> Finding {

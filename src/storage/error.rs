@@ -1,4 +1,9 @@
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+use super::ConnectFailure;
 
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -12,13 +17,32 @@ pub struct StorageError {
 
 #[derive(Debug, thiserror::Error)]
 enum Cause {
-    #[error(transparent)]
+    /// Not as a source: sqlx repeats in its own words what is under them.
+    #[error("{}", words(.0))]
     Driver(sqlx::Error),
+    /// There is no connection.
+    #[error("PostgreSQL at {place} cannot be used: {failure}; {}", failure.fix())]
+    Unconnected { place: String, failure: ConnectFailure },
+    #[error("all {0} connections of the pool are in use")]
+    Busy(u32),
     /// The server took the request and was not heard of again.
     #[error("no answer in time")]
     NoAnswer,
+    #[error("{unanswered} connections got no answer; the next try is due in {next:.0?}")]
+    Crowd { unanswered: usize, next: Duration },
     #[error("rows were found and none was deleted; does a trigger or rule of the host keep them?")]
     Kept,
+}
+
+/// What PostgreSQL says, without the line of its source that sqlx appends.
+fn words(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+/// Whether it ended the connection.
+pub(super) fn is_fatal(error: &dyn DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// What a failure says about the statement and about the database.
@@ -39,6 +63,21 @@ impl StorageError {
         move |source| Self { operation, cause: Cause::Driver(source) }
     }
 
+    /// There is no connection to the server at that place.
+    pub(super) const fn unconnected(operation: &'static str, place: String, failure: ConnectFailure) -> Self {
+        Self { operation, cause: Cause::Unconnected { place, failure } }
+    }
+
+    /// The pool has no connection to give, and the server is well.
+    pub(super) const fn busy(operation: &'static str, connections: u32) -> Self {
+        Self { operation, cause: Cause::Busy(connections) }
+    }
+
+    /// So many connections are unanswered that no further one is opened.
+    pub(super) const fn crowd(operation: &'static str, unanswered: usize, next: Duration) -> Self {
+        Self { operation, cause: Cause::Crowd { unanswered, next } }
+    }
+
     /// The server does not answer any more.
     pub(super) const fn no_answer(operation: &'static str) -> Self {
         Self { operation, cause: Cause::NoAnswer }
@@ -54,22 +93,24 @@ impl StorageError {
     pub fn code(&self) -> Option<String> {
         match &self.cause {
             Cause::Driver(error) => Some(error.as_database_error()?.code()?.into_owned()),
-            Cause::NoAnswer | Cause::Kept => None,
+            Cause::Unconnected { failure: ConnectFailure::Refused { code, .. }, .. } => Some(code.clone()),
+            _ => None,
         }
     }
 
     /// Classifies by SQLSTATE (PostgreSQL documentation, appendix A) and by the driver's kind of error.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        if matches!(self.cause, Cause::Kept) {
-            return Verdict::Refused;
-        }
         let Some(code) = self.code() else {
-            return Verdict::Outage; // no answer from the server: I/O, TLS, protocol, no free connection
+            return match &self.cause {
+                Cause::Kept => Verdict::Refused,
+                Cause::Driver(error) if is_about_the_value(error) => Verdict::Refused,
+                _ => Verdict::Outage, // no answer from the server: I/O, TLS, protocol, no free connection
+            };
         };
         match code.as_str() {
             "40001" | "40P01" => Verdict::Conflict,
-            "55P03" | "57014" => Verdict::Timeout,
+            "55P03" | "57014" | "25P04" => Verdict::Timeout,
             // We stood still for too long in a transaction; or it is read-only: a standby about to be promoted, a full disk's
             // guard. No message is at fault.
             "25P03" | "25006" => Verdict::Outage,
@@ -82,17 +123,18 @@ impl StorageError {
         }
     }
 
-    /// Whether it ended the connection.
     fn is_fatal(&self) -> bool {
-        let Cause::Driver(error) = &self.cause else { return false };
-        let postgres = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-        postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+        match &self.cause {
+            Cause::Driver(error) => error.as_database_error().is_some_and(is_fatal),
+            Cause::Unconnected { failure: ConnectFailure::Refused { fatal, .. }, .. } => *fatal,
+            _ => false,
+        }
     }
 
     /// Whether the statement ran out of its time, as against waiting for a lock.
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {
-        self.code().as_deref() == Some("57014")
+        matches!(self.code().as_deref(), Some("57014" | "25P04"))
     }
 
     /// Whether the server was not heard of again.
@@ -116,15 +158,11 @@ impl StorageError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.verdict() {
-            Verdict::Outage | Verdict::Conflict | Verdict::Timeout => match &self.cause {
-                Cause::Driver(sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) => false,
-                // One side does not accept the other's certificate, in rustls' words.
-                Cause::Driver(sqlx::Error::Io(error)) => {
-                    let words = error.to_string();
-                    !["invalid peer certificate", "received fatal alert"].iter().any(|sign| words.contains(sign))
-                }
-                _ => true,
-            },
+            Verdict::Outage | Verdict::Conflict | Verdict::Timeout => !matches!(
+                &self.cause,
+                Cause::Driver(sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+                    | Cause::Unconnected { failure: ConnectFailure::Tls(_), .. }
+            ),
             Verdict::Refused => false,
         }
     }
@@ -133,5 +171,47 @@ impl StorageError {
     #[must_use]
     pub fn one_line(&self) -> String {
         format!("{self}: {}", self.cause).replace(['\r', '\n'], " ")
+    }
+}
+
+/// Whether the driver failed over a value, so that the same again fails again.
+const fn is_about_the_value(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Configuration(_)
+            | sqlx::Error::InvalidArgument(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::Decode(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_same_again_would_not_change_is_final() {
+        let final_ones = [
+            sqlx::Error::PoolClosed,
+            sqlx::Error::Decode("of the wrong type".into()),
+            sqlx::Error::ColumnDecode { index: "0".to_owned(), source: "out of range".into() },
+            sqlx::Error::RowNotFound,
+        ];
+        for error in final_ones {
+            let error = StorageError::during("read")(error);
+            assert!(!error.is_transient(), "{}", error.one_line());
+        }
+        assert!(StorageError::no_answer("read").is_transient());
+        assert!(StorageError::busy("read", 5).is_transient());
+        let refused = ConnectFailure::Refused { code: "28P01".to_owned(), message: "no".to_owned(), fatal: true };
+        assert!(!StorageError::unconnected("read", "h:1".to_owned(), refused).is_transient());
+        let silent =
+            StorageError::unconnected("read", "h:1".to_owned(), ConnectFailure::Silence(Duration::from_secs(4)));
+        assert!(silent.is_transient() && silent.one_line().contains("h:1"));
     }
 }

@@ -6,7 +6,7 @@
 //!   parse and the execution may reach two different backends;
 //! - time-outs are set for the transaction with `set_config(…, true)`, never for the session or as a start-up parameter;
 //! - coordination is rows in the schema `snapshot_lifecycle` (lease, budget), never a session's advisory lock;
-//! - names are qualified, so `search_path` does not matter.
+//! - names are qualified, and `search_path` leads to nobody else's functions and operators, see `database.rs`.
 //!
 //! Every transaction that deletes also sets `snapshot_lifecycle.rule` (`event_end`, `ttl`, `cap`), so that a host's own audit
 //! trigger can say which rule took a row: `current_setting('snapshot_lifecycle.rule', true)`.
@@ -14,7 +14,9 @@
 mod access;
 mod backlog;
 mod cap;
+mod connect;
 mod database;
+mod database_url;
 mod delete_budget;
 mod error;
 mod event_end;
@@ -23,6 +25,7 @@ mod lease;
 mod migrate;
 mod outbox;
 mod outbox_signal;
+mod outstanding;
 mod retention_policy;
 mod snapshot;
 mod snapshot_import;
@@ -33,11 +36,12 @@ mod ttl;
 pub use access::AccessError;
 pub use backlog::Backlog;
 pub use cap::{Excess, Look, OverfullTeam};
+pub use connect::ConnectFailure;
 pub use database::{Database, Limits};
 pub use error::{StorageError, Verdict};
 pub use event_end::{Ended, TypeCount};
 pub use inspection::{
-    ConnectFailure, Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
+    Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
 };
 pub use lease::{Acquired, LeaseName, outbox_lease};
 pub use migrate::{MigrateError, Migrated};

@@ -10,7 +10,7 @@ use snapshot_lifecycle::pipeline::{Pipeline, PipelineOptions};
 use snapshot_lifecycle::telemetry::{Health, Metrics};
 use sqlx::Connection;
 
-use crate::support::{Servers, Snapshot, World, eventually, pause, set};
+use crate::support::{Proxy, Servers, Snapshot, Way, Worker, World, eventually, host_of, pause, set};
 
 #[tokio::test]
 async fn database_that_stops_and_starts_holds_messages_and_loses_none() {
@@ -184,6 +184,99 @@ async fn outage_that_shows_in_nothing_but_the_delete_itself_costs_no_more() {
         "DROP TRIGGER full_disk ON public.snapshots",
     )
     .await;
+}
+
+/// Backends of the workers, whatever they do.
+async fn backends(world: &World) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap()
+}
+
+/// A pool of five, a listener, and a few that are being looked after.
+const A_WORKERS_CONNECTIONS: usize = 5 + 1 + 4;
+
+#[tokio::test]
+async fn commits_that_nobody_answers_cost_a_bounded_number_of_connections() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let variables = [("LIFECYCLE_SWEEP_INTERVAL", "1s"), ("LIFECYCLE_EVICT_INTERVAL", "1s")];
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(world.worker_with(&variables).await);
+    }
+    let booked = world.ending_events(30).await;
+    let standby = async |names: &str| {
+        world.sql(format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await;
+        world.sql("SELECT pg_reload_conf()").await;
+        eventually("the server to know", async || {
+            sqlx::query_scalar::<_, String>("SHOW synchronous_standby_names").fetch_one(&world.pool).await.unwrap()
+                == names
+        })
+        .await;
+    };
+    standby("gone").await;
+    world.publish_raw(&booked).await;
+    let mut most = (0, 0);
+    for round in 1..=5 {
+        eventually(&format!("each worker to have waited in vain, round {round}"), async || {
+            most.0 = most.0.max(backends(&world).await);
+            most.1 = most.1.max(workers.iter().map(Worker::sockets).max().unwrap());
+            workers
+                .iter()
+                .all(|worker| worker.logged("database is away; taking no messages until it answers").len() >= round)
+        })
+        .await;
+    }
+    let bound = workers.len() * A_WORKERS_CONNECTIONS;
+    assert!(most.0 <= i64::try_from(bound).unwrap(), "{} backends of 3 workers", most.0);
+    assert!(most.1 <= 40, "{} sockets of a worker", most.1);
+    let last = workers.pop().unwrap();
+    last.stop().await; // while the outage lasts
+    standby("").await;
+    eventually("every event to be ended", async || world.snapshots().await == set([survivor])).await;
+    for worker in &workers {
+        worker.becomes_ready(true).await;
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+    eventually("no backend to stay", async || backends(&world).await == 0).await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn way_that_stalls_costs_a_bounded_number_of_sockets() {
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let proxy = Proxy::before(host_of(&world.database_url)).await;
+    let url = proxy.url(&world.database_url);
+    let variables =
+        [("DATABASE_URL", url.as_str()), ("LIFECYCLE_SWEEP_INTERVAL", "1s"), ("LIFECYCLE_EVICT_INTERVAL", "1s")];
+    let worker = world.worker_with(&variables).await;
+    let before = worker.sockets();
+    let booked = world.ending_events(10).await;
+    proxy.set(Way::Stalled);
+    world.publish_raw(&booked).await;
+    let mut most = 0;
+    for round in 1..=6 {
+        eventually(&format!("the worker to have waited in vain, round {round}"), async || {
+            most = most.max(worker.sockets());
+            worker.logged("database is away; taking no messages until it answers").len() >= round
+        })
+        .await;
+    }
+    assert!(most <= before + A_WORKERS_CONNECTIONS, "{most} sockets, {before} before");
+    proxy.set(Way::Open);
+    worker.becomes_ready(true).await;
+    eventually("every event to be ended", async || world.snapshots().await == set([survivor])).await;
+    worker.stop().await;
+    eventually("no backend to stay", async || backends(&world).await == 0).await;
+    assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 0));
 }
 
 async fn outlasting_the_hold(begin: &'static str, end: &'static str) {

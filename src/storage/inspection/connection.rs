@@ -1,11 +1,10 @@
 use std::net::IpAddr;
-use std::time::Duration;
 
 use sqlx::postgres::PgSslMode;
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
-use tokio::time::timeout;
+use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::storage::{Database, Limits, StorageError};
+use crate::storage::connect::{self, place};
+use crate::storage::{ConnectFailure, Database, Limits, StorageError};
 
 /// How the way to the server is protected, by the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,33 +34,6 @@ pub enum Pooling {
     Transaction,
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectFailure {
-    /// Nobody answers.
-    #[error("no answer within {0:?}")]
-    Silence(Duration),
-    /// The name has no address, nothing listens, the way is cut.
-    #[error("{0}")]
-    Unreachable(std::io::Error),
-    /// TLS could not be agreed on.
-    #[error("{0}")]
-    Tls(String),
-    /// The server or a pooler in front of it refused; with the SQLSTATE.
-    #[error("{message} ({code})")]
-    Refused {
-        /// Of five letters and digits.
-        code: String,
-        /// In its own words.
-        message: String,
-    },
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// What a user waits for.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pooler gives a connection to whoever asks next; busy ones need not give the same at the first try.
 const TRIES: u32 = 6;
 
@@ -69,11 +41,7 @@ impl Database {
     /// `host:port`, or the socket's folder.
     #[must_use]
     pub fn host(&self) -> String {
-        let options = self.options();
-        match options.get_socket() {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        }
+        place(self.options())
     }
 
     /// How the way to the server is protected, by the URL.
@@ -84,7 +52,7 @@ impl Database {
         let local = options.get_socket().is_some()
             || host.starts_with('/')
             || host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         match options.get_ssl_mode() {
             _ if local => Encryption::Local,
             PgSslMode::VerifyFull => Encryption::Full,
@@ -97,17 +65,7 @@ impl Database {
 
     /// Connects once, outside of the pool, which would only say that it has no connection to give.
     pub async fn try_to_connect(&self) -> Result<(), ConnectFailure> {
-        let attempt = async {
-            // A transaction too: a pooler in statement mode refuses nothing else.
-            let mut connection = self.options().connect().await?;
-            connection.begin_with("BEGIN READ ONLY").await?.commit().await?;
-            connection.close().await
-        };
-        match timeout(CONNECT_TIMEOUT, attempt).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failure(error)),
-            Err(_) => Err(ConnectFailure::Silence(CONNECT_TIMEOUT)),
-        }
+        connect::try_out(self.options()).await
     }
 
     /// Finds out what lies between: two connections that are open at once and are served by the same backend share it.
@@ -161,16 +119,4 @@ async fn commit_all(open: &mut Vec<Transaction<'static, Postgres>>) -> sqlx::Res
         tx.commit().await?;
     }
     Ok(())
-}
-
-fn failure(error: sqlx::Error) -> ConnectFailure {
-    match error {
-        sqlx::Error::Io(error) => ConnectFailure::Unreachable(error),
-        sqlx::Error::Tls(error) => ConnectFailure::Tls(error.to_string()),
-        sqlx::Error::Database(error) => ConnectFailure::Refused {
-            code: error.code().unwrap_or_default().into_owned(),
-            message: error.message().replace(['\r', '\n'], " "),
-        },
-        other => ConnectFailure::Other(other.to_string().replace(['\r', '\n'], " ")),
-    }
 }

@@ -5,6 +5,6 @@ mod connection;
 mod server;
 mod table;
 
-pub use connection::{ConnectFailure, Encryption, Pooling};
+pub use connection::{Encryption, Pooling};
 pub use server::{MigrationState, ServerFacts};
 pub use table::{Guards, Index, Need, Reference, TableUpkeep, Work};

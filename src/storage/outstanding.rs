@@ -1,0 +1,177 @@
+//! What the database owes an answer to, so that an outage costs a bounded number of connections on either side.
+//!
+//! A piece of work that gets no answer is given up, and its socket closed. Its backend does not notice: one whose COMMIT waits for a
+//! synchronous standby waits for ever, and each retry would add one. So the backend is remembered, and ended over the next connection
+//! that is answered. While too many are unanswered, no further connection is opened.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+use time::OffsetDateTime;
+
+use crate::backoff::Pauses;
+
+/// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
+/// pooler the next transaction on it may be anybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backend {
+    pub(super) pid: i32,
+    pub(super) began: OffsetDateTime,
+}
+
+/// The account of one [`Database`](super::Database) and its clones.
+pub(super) struct Outstanding {
+    /// No more than these.
+    most: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    abandoned: Vec<Backend>,
+    /// Given up by the caller, not for want of an answer; most are over already. Never more than the latest few.
+    dropped: VecDeque<Backend>,
+    /// Attempts to connect, in a row, that got no answer.
+    silent: usize,
+    pauses: Pauses,
+    next_look: Instant,
+}
+
+/// Whether to connect.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Advice {
+    /// Nothing is unanswered.
+    GoOn,
+    /// Something is; look, and go on.
+    LookFirst,
+    /// Some are, and it is not yet time to look again; there is room for more.
+    GoOnMeanwhile,
+    /// As many as may be are unanswered, and the next look is due in this time.
+    Wait(usize, Duration),
+}
+
+/// For a backend that is told to end.
+const END_WITHIN_MS: i64 = 500;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+impl Outstanding {
+    pub(super) fn new(most: usize) -> Self {
+        let state = State {
+            abandoned: Vec::new(),
+            dropped: VecDeque::new(),
+            silent: 0,
+            pauses: Pauses::between(FIRST_PAUSE, LONGEST_PAUSE),
+            next_look: Instant::now(),
+        };
+        Self { most, state: Mutex::new(state) }
+    }
+
+    pub(super) fn advice(&self) -> Advice {
+        let state = self.state();
+        let unanswered = state.abandoned.len() + state.silent;
+        let wait = state.next_look.saturating_duration_since(Instant::now());
+        match unanswered {
+            0 => Advice::GoOn,
+            _ if wait.is_zero() => Advice::LookFirst,
+            _ if unanswered < self.most => Advice::GoOnMeanwhile,
+            _ => Advice::Wait(unanswered, wait),
+        }
+    }
+
+    /// This one gave no answer in time.
+    pub(super) fn abandon(&self, backend: Backend) {
+        self.state().abandoned.push(backend);
+    }
+
+    /// Its caller did not wait for it.
+    pub(super) fn dropped(&self, backend: Backend) {
+        let mut state = self.state();
+        state.dropped.push_back(backend);
+        while state.dropped.len() > self.most {
+            state.dropped.pop_front();
+        }
+    }
+
+    /// Transactions of ours that may still be open, though nobody waits for them.
+    pub(super) fn backends(&self) -> Vec<Backend> {
+        let state = self.state();
+        state.abandoned.iter().chain(&state.dropped).copied().collect()
+    }
+
+    /// An attempt to connect failed.
+    pub(super) fn unanswered(&self, silent: bool) {
+        let mut state = self.state();
+        state.silent += usize::from(silent);
+        state.next_look = Instant::now() + state.pauses.next_pause();
+    }
+
+    /// The server answered, and these transactions are over.
+    pub(super) fn answered(&self, over: &[Backend]) {
+        let mut state = self.state();
+        state.abandoned.retain(|backend| !over.contains(backend));
+        state.dropped.retain(|backend| !over.contains(backend));
+        state.silent = 0;
+        if state.abandoned.is_empty() {
+            state.pauses.reset();
+            state.next_look = Instant::now();
+        } else {
+            state.next_look = Instant::now() + state.pauses.next_pause();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends those of the transactions that are still open, and returns those that are over. A role may end its own backends.
+pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
+    let mut tx = sqlx::Connection::begin_with(connection, "BEGIN READ ONLY").await?;
+    sqlx::query("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('statement_timeout', '3s', true)")
+        .persistent(false)
+        .execute(&mut *tx)
+        .await?;
+    // MATERIALIZED: found first and ended second, never the other way round.
+    let open: Vec<(i32, OffsetDateTime, bool)> = sqlx::query_as(
+        "WITH open AS MATERIALIZED ( \
+             SELECT a.pid, a.xact_start FROM pg_stat_activity AS a \
+             JOIN unnest($1::int[], $2::timestamptz[]) AS ours (pid, began) ON a.pid = ours.pid AND a.xact_start = ours.began \
+             WHERE a.usename = current_user AND a.pid <> pg_backend_pid()) \
+         SELECT pid, xact_start, pg_terminate_backend(pid, $3) FROM open",
+    )
+    .persistent(false)
+    .bind(backends.iter().map(|backend| backend.pid).collect::<Vec<_>>())
+    .bind(backends.iter().map(|backend| backend.began).collect::<Vec<_>>())
+    .bind(END_WITHIN_MS)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let stays = |backend: &Backend| {
+        open.iter().any(|(pid, began, ended)| !ended && (*pid, *began) == (backend.pid, backend.began))
+    };
+    Ok(backends.iter().copied().filter(|backend| !stays(backend)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_connection_is_opened_while_as_many_as_may_be_are_unanswered() {
+        let outstanding = Outstanding::new(2);
+        let backend = |pid| Backend { pid, began: OffsetDateTime::UNIX_EPOCH };
+        assert_eq!(outstanding.advice(), Advice::GoOn);
+        outstanding.abandon(backend(1));
+        assert_eq!(outstanding.advice(), Advice::LookFirst);
+        outstanding.unanswered(false);
+        assert_eq!(outstanding.advice(), Advice::GoOnMeanwhile);
+        outstanding.unanswered(true);
+        assert!(matches!(outstanding.advice(), Advice::Wait(2, _)));
+        outstanding.answered(&[]);
+        assert_eq!(outstanding.advice(), Advice::GoOnMeanwhile, "the abandoned one is still there");
+        outstanding.answered(&[backend(1)]);
+        assert_eq!(outstanding.advice(), Advice::GoOn);
+    }
+}
