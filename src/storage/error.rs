@@ -30,6 +30,8 @@ enum Cause {
     NoAnswer,
     #[error("{unanswered} connections got no answer; the next try is due in {next:.0?}")]
     Crowd { unanswered: usize, next: Duration },
+    #[error("{0} is not within the years 1 to 9999 (UTC)")]
+    OutOfRange(&'static str),
     #[error("rows were found and none was deleted; does a trigger or rule of the host keep them?")]
     Kept,
 }
@@ -73,6 +75,11 @@ impl StorageError {
         Self { operation, cause: Cause::Busy(connections) }
     }
 
+    /// The instant of this name is one that nobody could read back.
+    pub(super) const fn out_of_range(operation: &'static str, name: &'static str) -> Self {
+        Self { operation, cause: Cause::OutOfRange(name) }
+    }
+
     /// So many connections are unanswered that no further one is opened.
     pub(super) const fn crowd(operation: &'static str, unanswered: usize, next: Duration) -> Self {
         Self { operation, cause: Cause::Crowd { unanswered, next } }
@@ -103,7 +110,7 @@ impl StorageError {
     pub fn verdict(&self) -> Verdict {
         let Some(code) = self.code() else {
             return match &self.cause {
-                Cause::Kept => Verdict::Refused,
+                Cause::Kept | Cause::OutOfRange(_) => Verdict::Refused,
                 Cause::Driver(error) if is_about_the_value(error) => Verdict::Refused,
                 _ => Verdict::Outage, // no answer from the server: I/O, TLS, protocol, no free connection
             };

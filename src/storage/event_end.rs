@@ -190,7 +190,7 @@ async fn delete(
              DELETE FROM ONLY public.snapshots AS s \
              USING unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS e (event_id, team_id, occurred_at, position) \
              WHERE s.event_id = e.event_id AND (e.team_id IS NULL OR s.team_id = e.team_id) AND s.created_at <= e.occurred_at \
-               AND (s.snapshot_type = ANY ($4)) = $5 \
+               AND (s.snapshot_type::text = ANY ($4)) = $5 \
              RETURNING e.position \
          ) SELECT position, count(*) FROM gone GROUP BY position",
     )
@@ -220,12 +220,12 @@ async fn delete_some(
     let (found, deleted): (i64, i64) = sqlx::query_as(
         "WITH doomed AS MATERIALIZED ( \
              SELECT ctid FROM ONLY public.snapshots \
-             WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= $3 AND (snapshot_type = ANY ($4)) = $5 \
+             WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= $3 AND (snapshot_type::text = ANY ($4)) = $5 \
              LIMIT $6 \
          ), gone AS ( \
              DELETE FROM ONLY public.snapshots AS s USING doomed AS d \
              WHERE s.ctid = d.ctid \
-               AND s.event_id = $1 AND ($2::uuid IS NULL OR s.team_id = $2) AND s.created_at <= $3 AND (s.snapshot_type = ANY ($4)) = $5 \
+               AND s.event_id = $1 AND ($2::uuid IS NULL OR s.team_id = $2) AND s.created_at <= $3 AND (s.snapshot_type::text = ANY ($4)) = $5 \
              RETURNING 1 \
          ) SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone)",
     )

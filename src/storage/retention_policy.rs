@@ -172,7 +172,7 @@ impl Database {
     ) -> Result<(i64, Option<Uuid>), StorageError> {
         const WHAT: &str = "restamp snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
             let changed = sqlx::query_as(concat!(
                 "WITH page AS MATERIALIZED ( \
                      SELECT s.id FROM ONLY public.snapshots AS s \

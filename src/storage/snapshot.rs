@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 /// A snapshot to create.
@@ -81,14 +81,23 @@ pub struct SnapshotFilter {
     pub limit: Option<u32>,
 }
 
-/// As SQL: the columns of [`SnapshotMetadata`]. Infinity has no place in our type for instants.
+/// As SQL: the columns of [`SnapshotMetadata`]. PostgreSQL has years from 4713 BC to 294276, and infinity; RFC 3339 and our type for
+/// instants have 0001 to 9999. A row made outside of them counts as one of unknown age; one that expires outside of them
+/// shows the first or the last instant.
 macro_rules! columns {
     () => {
         "id, team_id, snapshot_type, event_id, params, octet_length(data::text)::bigint AS bytes, \
-         CASE WHEN isfinite(created_at) THEN created_at END AS created_at, LEAST(expires_at, '9999-12-31T23:59:59Z') AS expires_at"
+         CASE WHEN created_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59Z' THEN created_at END AS created_at, \
+         GREATEST(LEAST(expires_at, '9999-12-31T23:59:59Z'), '0001-01-01T00:00:00Z') AS expires_at"
     };
 }
 pub(super) use columns;
+
+/// The instant in UTC, if that is one of the years 1 to 9999, which is what we read back and write as RFC 3339. sqlx would panic at
+/// one that has no time in UTC.
+pub(super) fn in_our_calendar(at: OffsetDateTime) -> Option<OffsetDateTime> {
+    at.checked_to_offset(UtcOffset::UTC).filter(|at| (1..=9999).contains(&at.year()))
+}
 
 impl NewSnapshot {
     /// Of no event, with no parameters, expiring by its type's TTL.

@@ -16,15 +16,18 @@ impl Database {
     ) -> Result<Vec<SnapshotMetadata>, StorageError> {
         const WHAT: &str = "list snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
             act_for(&mut tx, team_id).await?;
+            // Where the last one of the page before is still there, its place is looked up: what was shown of it may be less exact.
             let after = filter.after.as_ref();
             let found = sqlx::query_as(concat!(
                 "SELECT ",
                 columns!(),
                 " FROM public.snapshots AS s WHERE s.expires_at > now() AND ($1::uuid IS NULL OR team_id = $1) \
-                 AND ($2::uuid IS NULL OR event_id = $2) AND ($3::text IS NULL OR snapshot_type = $3) \
-                 AND ($4::uuid IS NULL OR (COALESCE(s.created_at, '-infinity'), id) < (COALESCE($5::timestamptz, '-infinity'), $4)) \
+                 AND ($2::uuid IS NULL OR event_id = $2) AND ($3::text IS NULL OR snapshot_type::text = $3) \
+                 AND ($4::uuid IS NULL OR (COALESCE(s.created_at, '-infinity'), id) < (COALESCE( \
+                     (SELECT COALESCE(last.created_at, '-infinity') FROM public.snapshots AS last WHERE last.id = $4), \
+                     $5::timestamptz, '-infinity'), $4)) \
                  ORDER BY COALESCE(s.created_at, '-infinity') DESC, id DESC LIMIT $6"
             ))
             .persistent(false)
@@ -47,7 +50,7 @@ impl Database {
     pub async fn find_snapshot(&self, id: Uuid) -> Result<Option<StoredSnapshot>, StorageError> {
         const WHAT: &str = "read a snapshot";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_with_triggers(Limits::SHORT, None).await?;
             let found = sqlx::query_as(concat!("SELECT ", columns!(), ", data FROM public.snapshots WHERE id = $1"))
                 .persistent(false)
                 .bind(id)

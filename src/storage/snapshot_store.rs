@@ -3,7 +3,7 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns};
+use super::snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns, in_our_calendar};
 use super::snapshot_look::act_for;
 use super::{Database, Limits, StorageError, retention_policy};
 use crate::config::ConfigError;
@@ -69,6 +69,7 @@ impl SnapshotStore {
     /// Creates a snapshot. Without `expires_at` it gets its type's TTL, by the trigger that `migrate` makes.
     pub async fn create(&self, team_id: Uuid, new: &NewSnapshot) -> Result<SnapshotMetadata, StoreError> {
         const WHAT: &str = "create a snapshot";
+        let expires_at = new.expires_at.map(|at| readable(WHAT, "expires_at", at)).transpose()?;
         let created = self.database.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
             let created = sqlx::query_as(concat!(
@@ -82,7 +83,7 @@ impl SnapshotStore {
             .bind(new.event_id)
             .bind(&new.params)
             .bind(&new.data)
-            .bind(new.expires_at)
+            .bind(expires_at)
             .fetch_one(&mut *tx)
             .await
             .map_err(StorageError::during(WHAT))?;
@@ -146,12 +147,13 @@ impl SnapshotStore {
         occurred_at: OffsetDateTime,
     ) -> Result<u64, StoreError> {
         const WHAT: &str = "delete the event's snapshots";
+        let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
         let deleted = self.database.within(Limits::LONG, WHAT, async {
             let mut tx = self.begin(Limits::LONG, team_id, Some(Rule::EventEnd)).await?;
             let policy = retention_policy::load(&mut tx).await?;
             let deleted = sqlx::query(
                 "DELETE FROM public.snapshots \
-                 WHERE event_id = $1 AND team_id = $2 AND created_at <= $3 AND (snapshot_type = ANY($4)) = $5",
+                 WHERE event_id = $1 AND team_id = $2 AND created_at <= $3 AND (snapshot_type::text = ANY($4)) = $5",
             )
             .persistent(false)
             .bind(event_id)
@@ -179,10 +181,14 @@ impl SnapshotStore {
         team_id: Uuid,
         rule: Option<Rule>,
     ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        let mut tx = self.database.begin(limits, rule).await?;
+        let mut tx = self.database.begin_with_triggers(limits, rule).await?;
         act_for(&mut tx, Some(team_id)).await?;
         Ok(tx)
     }
+}
+
+fn readable(what: &'static str, name: &'static str, at: OffsetDateTime) -> Result<OffsetDateTime, StorageError> {
+    in_our_calendar(at).ok_or_else(|| StorageError::out_of_range(what, name))
 }
 
 impl From<StorageError> for StoreError {

@@ -34,6 +34,7 @@ mod publishing;
 mod random_faults;
 mod replays;
 mod retention;
+mod search_path;
 mod self_description;
 mod shutdown;
 mod snapshot_store;

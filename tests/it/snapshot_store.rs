@@ -171,3 +171,71 @@ async fn errors_say_what_is_wrong() {
     assert!(SnapshotStore::connect("mysql://host/db").is_err());
     drop_role(&world, &role).await;
 }
+
+#[tokio::test]
+async fn instants_that_no_calendar_has_neither_panic_nor_hide_a_row() {
+    let world = World::new().await;
+    let store = store(&world);
+    let team = world.team().await;
+    let ordinary = world.insert_many(team, 3).await;
+    world
+        .sql(format!(
+            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) \
+             SELECT '{team}', 'offer', '{{}}', at::timestamptz, until::timestamptz \
+             FROM unnest('{{-infinity,4000-01-01 BC,infinity,20000-01-01,294276-12-31}}'::text[]) AS at, \
+                  unnest('{{-infinity,0044-03-15 BC,20000-01-01,infinity}}'::text[]) AS until"
+        ))
+        .await;
+    let all = world.snapshots().await;
+    let shown = all.len() - 2 * 5;
+    for limit in [1, 2, 1000] {
+        let mut filter = SnapshotFilter { limit: Some(limit), ..SnapshotFilter::default() };
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            let page = store.list(team, &filter).await.unwrap();
+            seen.extend(page.iter().map(|snapshot| snapshot.id));
+            let Some(last) = page.into_iter().next_back() else { break };
+            filter.after = Some(last);
+        }
+        assert_eq!(seen.len(), shown, "pages of {limit}");
+        assert!(ordinary.iter().all(|id| seen.contains(id)));
+    }
+    let listed = world.run(&["snapshots", "list", "--team-id", &team.to_string(), "--output", "json"]).await;
+    assert_eq!((listed.code, listed.json().as_array().unwrap().len()), (0, shown), "{listed:?}");
+    for id in &all {
+        store.get(team, *id).await.unwrap();
+        let one = world.run(&["snapshots", "show", &id.to_string(), "--output", "json"]).await;
+        assert_eq!(one.code, 0, "{one:?}");
+        one.json();
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn instants_beyond_the_calendar_are_errors_of_the_caller() {
+    let world = World::new().await;
+    let store = store(&world);
+    let (team, event) = (world.team().await, world.event().await);
+    let west = time::UtcOffset::from_hms(-1, 0, 0).unwrap();
+    let last = time::Date::MAX.with_hms(23, 30, 0).unwrap().assume_offset(west);
+    let first = time::Date::MIN.with_hms(0, 0, 0).unwrap().assume_utc();
+    for at in [last, first] {
+        let new = NewSnapshot { expires_at: Some(at), ..NewSnapshot::new("offer", json!(1)) };
+        let refused = store.create(team, &new).await;
+        assert!(matches!(&refused, Err(StoreError::Storage(error)) if !error.is_transient()), "{refused:?}");
+        let refused = store.delete_snapshots_for_event(team, event, at).await;
+        assert!(matches!(&refused, Err(StoreError::Storage(error)) if !error.is_transient()), "{refused:?}");
+    }
+    assert!(world.snapshots().await.is_empty());
+    store.close().await;
+    match store.get(team, Uuid::new_v4()).await {
+        Err(StoreError::Storage(error)) => assert!(!error.is_transient(), "closed for good: {error:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn store_is_made_outside_of_a_runtime() {
+    assert!(SnapshotStore::connect("postgres://nobody@127.0.0.1:1/none").is_ok());
+    assert!(SnapshotStore::connect("postgres://nobody@127.0.0.1:1/none?sslmod=require").is_err());
+}

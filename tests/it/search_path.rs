@@ -1,0 +1,108 @@
+//! Whoever may create functions in a schema of the database gets nothing run by us: not by the worker, nor by an owner's command.
+
+use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
+use time::OffsetDateTime;
+
+use crate::support::{HOST_TABLES, Servers, Snapshot, World, set};
+
+/// As if it were PostgreSQL's own, but closer to the types that we call it with. Each says that it was called, and fails.
+const TRAPS: &str = r"
+    CREATE FUNCTION public.caught(what text) RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'trap % was run', what; END $$;
+    DO $do$
+    DECLARE types text;
+    BEGIN
+        FOR types IN SELECT pg_catalog.unnest(string_to_array('text,text;text,text,text;text,name;text,name,name;text,text,text,text;text,text,name;text,regprocedure', ';')) LOOP
+            EXECUTE pg_catalog.format('CREATE FUNCTION public.format(%s) RETURNS text LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN NULL; END $f$', types, 'format ' || types);
+        END LOOP;
+        FOR types IN SELECT pg_catalog.unnest(string_to_array('uuid;text;oid;int8;timestamptz;bool', ';')) LOOP
+            EXECUTE pg_catalog.format('CREATE FUNCTION public.unnest(%s[]) RETURNS SETOF %s LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); END $f$', types, types, 'unnest ' || types);
+            EXECUTE pg_catalog.format('CREATE FUNCTION public.counted(state int8, item %s) RETURNS int8 LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN 0; END $f$', types, 'count ' || types);
+            EXECUTE pg_catalog.format('CREATE AGGREGATE public.count(%s) (SFUNC = public.counted, STYPE = int8, INITCOND = 0)', types);
+            EXECUTE pg_catalog.format('CREATE FUNCTION public.array_agged(state %s[], item %s) RETURNS %s[] LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN state; END $f$', types, types, types, 'array_agg ' || types);
+            EXECUTE pg_catalog.format('CREATE AGGREGATE public.array_agg(%s) (SFUNC = public.array_agged, STYPE = %s[], INITCOND = ''{}'')', types, types);
+        END LOOP;
+        FOR types IN SELECT pg_catalog.unnest(string_to_array('varchar,text;text,varchar;oid,regclass;oid,regtype;uuid,text;int8,int4', ';')) LOOP
+            EXECUTE pg_catalog.format('CREATE FUNCTION public.same(%s) RETURNS bool LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN true; END $f$', types, '= ' || types);
+            EXECUTE pg_catalog.format('CREATE OPERATOR public.= (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.same)', split_part(types, ',', 1), split_part(types, ',', 2));
+        END LOOP;
+    END $do$;
+";
+
+#[tokio::test]
+async fn nothing_of_another_schema_is_run() {
+    let world = World::bare(Servers::shared()).await;
+    world.sql(HOST_TABLES).await;
+    world
+        .sql(
+            "ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
+             CREATE TABLE public.snapshots (
+                 id UUID PRIMARY KEY DEFAULT gen_random_uuid(), team_id UUID NOT NULL REFERENCES public.teams (id),
+                 snapshot_type VARCHAR(50) NOT NULL, event_id UUID REFERENCES public.events (id), params JSONB DEFAULT '{}',
+                 data JSONB NOT NULL, created_at TIMESTAMPTZ DEFAULT now(), expires_at TIMESTAMPTZ NOT NULL)",
+        )
+        .await;
+    world.sql(TRAPS).await;
+    let trapped = sqlx::query("SELECT format('%s', 'a'::text, 'b'::text)").execute(&world.pool).await;
+    assert!(trapped.unwrap_err().to_string().contains("trap format"), "the traps work");
+
+    let (team, event, other) = (world.team().await, world.event().await, world.event().await);
+    let now = OffsetDateTime::now_utc();
+    let file = std::env::temp_dir().join(format!("{}.json", world.queue));
+    let entry = serde_json::json!({
+        "snapshot_id": "s1", "type": "offer", "event_id": null, "params": {}, "data": {"n": 1},
+        "created_at": "2026-01-05T12:00:00.000000", "expires_at": "2999-01-05T12:00:00.000000",
+    });
+    std::fs::write(&file, serde_json::json!({ "snapshots": { "s1": entry } }).to_string()).unwrap();
+    let (team_id, event_id, other_id) = (team.to_string(), event.to_string(), other.to_string());
+    let worked = async |arguments: &[&str]| {
+        let done = world.run(arguments).await;
+        assert_eq!(done.code, 0, "{arguments:?}: {done:?}");
+    };
+    worked(&["migrate"]).await;
+    worked(&["outbox", "install"]).await;
+    worked(&["outbox", "status"]).await;
+    let survivors = world.insert_many(team, 2).await;
+    world.insert_many(world.team().await, 7).await;
+    world.insert(&Snapshot::of(team).event(event)).await;
+    world.insert(&Snapshot::of(team).event(other)).await;
+    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    worked(&["snapshots", "list", "--team-id", &team_id]).await;
+    worked(&["snapshots", "show", &survivors[0].to_string()]).await;
+    worked(&["snapshots", "import", file.to_str().unwrap(), "--team-id", &team_id]).await;
+    worked(&["retention", "list"]).await;
+    worked(&["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"]).await;
+    worked(&["sweep"]).await;
+    worked(&["sweep", "--yes"]).await;
+    worked(&["delete-event", &event_id]).await;
+    worked(&["delete-event", &event_id, "--yes"]).await;
+    worked(&["evict", "--max-snapshots-per-team", "5"]).await;
+    worked(&["evict", "--max-snapshots-per-team", "5", "--yes"]).await;
+
+    let variables = [("LIFECYCLE_SWEEP_INTERVAL", "200ms"), ("LIFECYCLE_EVICT_INTERVAL", "200ms")];
+    let worker = world.worker_with(&variables).await;
+    worker.reaches("pass_seconds_count{rule=\"ttl\"}", 1.0).await;
+    worker.reaches("pass_seconds_count{rule=\"cap\"}", 1.0).await;
+    world.publish_raw(&[crate::support::body_of_team(other, Some(team), "confirmed", now)]).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    world.sql(format!("UPDATE public.events SET status = 'confirmed' WHERE id = '{other_id}'")).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
+    let doctor = world.run(&["doctor"]).await;
+    assert!(!doctor.stdout.contains("trap"), "{doctor:?}");
+    assert!(!worker.log_text().contains("trap"), "{}", worker.log_text());
+    worker.stop().await;
+    worked(&["outbox", "uninstall"]).await;
+
+    let store = SnapshotStore::connect(&world.database_url).unwrap();
+    let id = store.create(team, &NewSnapshot::new("offer", serde_json::json!({})).event(event)).await.unwrap().id;
+    assert!(store.get(team, id).await.unwrap().is_some());
+    let filter =
+        SnapshotFilter { snapshot_type: Some("offer".to_owned()), event_id: Some(event), ..SnapshotFilter::default() };
+    assert_eq!(store.list(team, &filter).await.unwrap().len(), 1);
+    assert_eq!(store.delete_snapshots_for_event(team, event, OffsetDateTime::now_utc()).await.unwrap(), 1);
+    assert!(!store.delete(team, id).await.unwrap());
+    store.close().await;
+    std::fs::remove_file(file).ok();
+    assert!(world.snapshots().await.is_superset(&set([survivors[0], survivors[1]])));
+    assert_eq!(world.dead_letters().await, 0);
+}
