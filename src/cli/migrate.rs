@@ -19,13 +19,16 @@ pub(super) struct Options {
 #[derive(Debug, Serialize)]
 struct Answer {
     applied: Vec<Migrated>,
+    /// Snapshots that never expire: they were made before a missing `expires_at` was filled in.
+    rows_without_expires_at: i64,
 }
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         // Two: one may build an index for minutes while the other keeps the lease.
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
-        let answer = Answer { applied: database.migrate().await? };
+        let applied = database.migrate().await?;
+        let answer = Answer { applied, rows_without_expires_at: database.rows_without_expires_at().await? };
         database.close().await;
         self.output.print(&answer, |answer| {
             let rows = Rows::new(["version", "migration"]);
@@ -33,10 +36,17 @@ impl Options {
                 .applied
                 .iter()
                 .fold(rows, |rows, migrated| rows.row([migrated.version.to_string(), migrated.description.clone()]));
-            rows.remark(match answer.applied.len() {
+            let done = match answer.applied.len() {
                 0 => "the database is up to date".to_owned(),
                 1 => "1 migration applied".to_owned(),
                 more => format!("{more} migrations applied"),
+            };
+            rows.remark(match answer.rows_without_expires_at {
+                0 => done,
+                more => format!(
+                    "{done}\nsnapshots without expires_at, which never expire: {more}; to give them one: \
+                     snapshot-lifecycle retention set '*' --ttl 7d --restamp, and the same for each type with a TTL of its own"
+                ),
             })
         })?;
         Ok(ExitCode::SUCCESS)

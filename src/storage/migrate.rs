@@ -8,9 +8,12 @@
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, Migrator};
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::{Acquired, Database, LeaseName, Limits, StorageError};
+use super::{
+    Acquired, ConnectFailure, Database, LeaseName, Limits, Misshape, StorageError, Verdict, connect, table_shape,
+};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -38,6 +41,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock time-out apart.
 pub(super) const TRIES_AGAINST_LOCKS: u32 = 10;
+/// Tables, functions, triggers, schemas, columns, and rows under a key.
+const ALREADY_THERE: [&str; 6] = ["42P07", "42723", "42710", "42P06", "42701", "23505"];
 
 /// One migration that was applied.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -58,8 +63,15 @@ pub enum MigrateError {
     )]
     HostTablesMissing,
     /// There is a `public.snapshots` of another shape.
-    #[error("public.snapshots exists but is not the table that this program can work on: {0}; nothing was changed")]
-    OtherSnapshots(String),
+    #[error(
+        "public.snapshots exists but is not the table that this program can work on: {says}; nothing was changed; {fix}"
+    )]
+    OtherSnapshots {
+        /// What is so.
+        says: String,
+        /// What to do about it.
+        fix: String,
+    },
     /// A file was changed after it was applied.
     #[error(
         "migration {0} was applied from a file with other contents; this program and the database do not belong together"
@@ -89,6 +101,33 @@ pub enum MigrateError {
         /// What the database said.
         source: StorageError,
     },
+    /// The role's own time-out ended the building of an index.
+    #[error(
+        "the index of migration {version} ({description}) takes longer than the role's statement_timeout allows, and the pooler does not let \
+         this program change it; as the owner: ALTER ROLE CURRENT_USER SET statement_timeout = 0; then the same command again goes on from there"
+    )]
+    IndexTakesTooLong {
+        /// Its number.
+        version: i64,
+        /// Its name.
+        description: String,
+        #[source]
+        /// What the database said.
+        source: StorageError,
+    },
+    /// The record of a file is lost, and part of what it made is gone.
+    #[error(
+        "migration {version} ({description}) is not recorded as applied, but part of what it makes is there, without {missing}; \
+         restore snapshot_lifecycle from a backup, or drop what is left of the migration and run the same command again"
+    )]
+    HalfThere {
+        /// Its number.
+        version: i64,
+        /// Its name.
+        description: String,
+        /// What is not there.
+        missing: String,
+    },
     /// This process stood still for so long that another took over.
     #[error("another process has taken over the migration; run the same command again")]
     LeaseLost,
@@ -116,10 +155,28 @@ impl Database {
         }
         let applied = tokio::select! {
             applied = self.apply_missing() => applied,
-            lost = self.keep_renewing(holder) => Err(lost),
+            () = self.keep_renewing(holder) => Err(MigrateError::LeaseLost),
         };
-        self.release_lease(LeaseName::Migrate, holder, applied.is_ok()).await?;
+        if let Err(error) = self.release_lease(LeaseName::Migrate, holder, applied.is_ok()).await {
+            tracing::warn!(error = error.one_line(), "lease could not be given back; it ends by itself");
+        }
         applied
+    }
+
+    /// Counts the snapshots that never expire, because they were made before the trigger that gives each its `expires_at`.
+    pub async fn rows_without_expires_at(&self) -> Result<i64, StorageError> {
+        const WHAT: &str = "count snapshots without expires_at";
+        self.within(Limits::LONG, WHAT, async {
+            let mut tx = self.begin(Limits::LONG, None).await?;
+            let rows = sqlx::query_scalar("SELECT count(*) FROM ONLY public.snapshots WHERE expires_at IS NULL")
+                .persistent(false)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(rows)
+        })
+        .await
     }
 
     /// Versions that this program needs and the database lacks; all of them where it was never migrated.
@@ -153,36 +210,51 @@ impl Database {
     async fn preflight(&self) -> Result<(), MigrateError> {
         let failed = || StorageError::during("look at the host's tables");
         let mut tx = self.begin(Limits::SHORT, None).await?;
-        let (host_tables, kind): (bool, Option<String>) = sqlx::query_as(
+        let (host_tables, there): (bool, bool) = sqlx::query_as(
             "SELECT to_regclass('public.teams') IS NOT NULL AND to_regclass('public.events') IS NOT NULL, \
-                    (SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = to_regclass('public.snapshots'))",
+                    to_regclass('public.snapshots') IS NOT NULL",
         )
         .persistent(false)
         .fetch_one(&mut *tx)
         .await
         .map_err(failed())?;
-        let wrong: Vec<String> = sqlx::query_scalar(
-            "SELECT c.name || ' ' || c.type \
-             FROM (VALUES ('id', 'uuid'), ('team_id', 'uuid'), ('snapshot_type', 'text'), ('event_id', 'uuid'), ('params', 'jsonb'), \
-                          ('data', 'jsonb'), ('created_at', 'timestamp with time zone'), ('expires_at', 'timestamp with time zone')) AS c (name, type) \
-             WHERE NOT EXISTS ( \
-                 SELECT FROM pg_catalog.pg_attribute AS a \
-                 WHERE a.attrelid = to_regclass('public.snapshots') AND a.attname = c.name AND NOT a.attisdropped \
-                   AND format_type(a.atttypid, NULL) IN (c.type, CASE c.type WHEN 'text' THEN 'character varying' END))",
+        let misshapes = table_shape::misshapes(&mut tx).await?;
+        let wrong: Vec<(String, Option<String>)> = sqlx::query_as(
+            "SELECT c.name || ' ' || c.type, CASE WHEN a.attname IS NULL THEN format('ADD COLUMN %s %s', c.name, c.definition) END \
+             FROM (VALUES ('id', 'uuid', 'uuid DEFAULT gen_random_uuid() PRIMARY KEY'), ('team_id', 'uuid', 'uuid REFERENCES public.teams (id)'), \
+                          ('snapshot_type', 'text', 'text'), ('event_id', 'uuid', 'uuid REFERENCES public.events (id)'), \
+                          ('params', 'jsonb', 'jsonb DEFAULT ''{}'''), ('data', 'jsonb', 'jsonb'), \
+                          ('created_at', 'timestamp with time zone', 'timestamptz DEFAULT now()'), \
+                          ('expires_at', 'timestamp with time zone', 'timestamptz')) AS c (name, type, definition) \
+             LEFT JOIN pg_catalog.pg_attribute AS a \
+                 ON a.attrelid = to_regclass('public.snapshots') AND a.attname = c.name AND NOT a.attisdropped \
+             WHERE a.attname IS NULL OR format_type(a.atttypid, NULL) NOT IN (c.type, CASE c.type WHEN 'text' THEN 'character varying' ELSE c.type END)",
         )
         .persistent(false)
         .fetch_all(&mut *tx)
         .await
         .map_err(failed())?;
         Self::commit(tx).await?;
-        match kind.as_deref() {
-            None if !host_tables => Err(MigrateError::HostTablesMissing),
-            None => Ok(()),
-            Some("r") if wrong.is_empty() => Ok(()),
-            Some("r") => Err(MigrateError::OtherSnapshots(format!("it lacks {}", wrong.join(", ")))),
-            Some("p") => Err(MigrateError::OtherSnapshots("it is partitioned".to_owned())),
-            Some(_) => Err(MigrateError::OtherSnapshots("it is not a table".to_owned())),
+        if !there {
+            return if host_tables { Ok(()) } else { Err(MigrateError::HostTablesMissing) };
         }
+        // The kind of table first: no column makes a view one.
+        if let Some(Misshape { says, fix, .. }) =
+            misshapes.into_iter().find(|misshape| wrong.is_empty() || misshape.of_its_kind)
+        {
+            return Err(MigrateError::OtherSnapshots { says, fix });
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let lacks: Vec<_> = wrong.iter().map(|(column, _)| column.as_str()).collect();
+        let add: Vec<_> = wrong.iter().filter_map(|(_, add)| add.as_deref()).collect();
+        let fix = if add.len() == wrong.len() {
+            format!("as the owner: ALTER TABLE public.snapshots {};", add.join(", "))
+        } else {
+            "columns of these names have other types".to_owned()
+        };
+        Err(MigrateError::OtherSnapshots { says: format!("it lacks {}", lacks.join(", ")), fix })
     }
 
     async fn bootstrap(&self) -> Result<(), StorageError> {
@@ -206,13 +278,16 @@ impl Database {
         Self::commit(tx).await
     }
 
-    async fn keep_renewing(&self, holder: Uuid) -> MigrateError {
+    /// Ends when another has the lease. Taken rather than renewed, so that one that has run out is ours again where nobody wants it; and
+    /// while the database does not answer, or a pooler has no connection for us, the work in hand goes on: an index that the server
+    /// builds is built whether or not we wait for it.
+    async fn keep_renewing(&self, holder: Uuid) {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            match self.renew_lease(LeaseName::Migrate, holder).await {
-                Ok(true) => {}
-                Ok(false) => return MigrateError::LeaseLost,
-                Err(error) => return error.into(),
+            match self.acquire_lease(LeaseName::Migrate, holder, None).await {
+                Ok(Acquired::Yes) => {}
+                Ok(_) => return,
+                Err(error) => tracing::debug!(error = error.one_line(), "lease could not be renewed; trying again"),
             }
         }
     }
@@ -223,16 +298,66 @@ impl Database {
             if self.is_applied(migration).await? {
                 continue;
             }
-            self.apply(migration).await.map_err(|source| MigrateError::Apply {
-                version: migration.version,
-                description: migration.description.to_string(),
-                source,
-            })?;
+            if let Err(source) = self.apply(migration).await {
+                self.explain(migration, source).await?;
+            }
             tracing::info!(version = migration.version, description = %migration.description, "migration applied");
             done.push(Migrated { version: migration.version, description: migration.description.to_string() });
         }
         Box::pin(self.renew_outbox()).await?;
         Ok(done)
+    }
+
+    /// Why it failed; `Ok` where it is applied after all, and only the record of it was lost.
+    async fn explain(&self, migration: &Migration, source: StorageError) -> Result<(), MigrateError> {
+        let (version, description) = (migration.version, migration.description.to_string());
+        match source.code().as_deref() {
+            Some("57014") if migration.no_tx => Err(MigrateError::IndexTakesTooLong { version, description, source }),
+            Some(code) if ALREADY_THERE.contains(&code) => {
+                let missing = self.missing_objects(migration).await?;
+                if !missing.is_empty() {
+                    return Err(MigrateError::HalfThere { version, description, missing: missing.join(", ") });
+                }
+                tracing::warn!(version, "what this migration makes is there, but was not recorded; recording it");
+                let mut tx = self.begin(Limits::SHORT, None).await?;
+                record(&mut tx, migration).await?;
+                Ok(Self::commit(tx).await?)
+            }
+            _ => Err(MigrateError::Apply { version, description, source }),
+        }
+    }
+
+    /// Objects that the file creates in our schema, and triggers, as far as they are not there.
+    async fn missing_objects(&self, migration: &Migration) -> Result<Vec<String>, StorageError> {
+        const WHAT: &str = "look for what the migration makes";
+        let text = migration.sql.as_str();
+        let words: Vec<_> = text.split([' ', '\n', '(', ';']).filter(|word| !word.is_empty()).collect();
+        let made: Vec<_> = words
+            .windows(3)
+            .filter(|words| words[0] == "CREATE" && ["TABLE", "FUNCTION", "TRIGGER"].contains(&words[1]))
+            .map(|words| words[2].to_owned())
+            .collect();
+        self.within(Limits::SHORT, WHAT, async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let missing = sqlx::query_scalar(
+                "SELECT name FROM unnest($1::text[]) AS made (name) WHERE NOT EXISTS ( \
+                     SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                     WHERE format('%s.%s', n.nspname, c.relname) = made.name \
+                     UNION ALL \
+                     SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
+                     WHERE format('%s.%s', n.nspname, p.proname) = made.name \
+                     UNION ALL \
+                     SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgname = made.name)",
+            )
+            .persistent(false)
+            .bind(made)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(missing)
+        })
+        .await
     }
 
     async fn is_applied(&self, migration: &Migration) -> Result<bool, MigrateError> {
@@ -261,7 +386,12 @@ impl Database {
                 self.apply_in_transaction(migration).await
             };
             match applied {
-                Err(error) if !matches!(error.verdict(), super::Verdict::Refused) && tries < TRIES_AGAINST_LOCKS => {
+                // Not again where the role's statement_timeout ended it: the same would take as long.
+                Err(error)
+                    if !matches!(error.verdict(), Verdict::Refused)
+                        && !(migration.no_tx && error.is_statement_timeout())
+                        && tries < TRIES_AGAINST_LOCKS =>
+                {
                     tracing::warn!(
                         version = migration.version,
                         error = error.one_line(),
@@ -285,30 +415,72 @@ impl Database {
     }
 
     /// A single statement that refuses a transaction: `CREATE INDEX CONCURRENTLY`. Killed half-way it leaves an invalid
-    /// index behind that `IF NOT EXISTS` would take for a good one, so an invalid one is dropped first.
+    /// index behind that `IF NOT EXISTS` would take for a good one, so an invalid one is dropped first; one that somebody is building now
+    /// is waited for.
     async fn apply_alone(&self, migration: &Migration) -> Result<(), StorageError> {
         let failed = || StorageError::during("build the index");
-        let mut tx = self.begin(Limits::SHORT, None).await?;
-        let invalid: Vec<String> = sqlx::query_scalar(
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index AS i \
-             JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-             WHERE i.indrelid = to_regclass('public.snapshots') AND NOT i.indisvalid AND position(c.relname || ' ' IN $1) > 0",
-        )
-        .persistent(false)
-        .bind(migration.sql.as_str())
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failed())?;
-        Self::commit(tx).await?;
-        for index in invalid {
+        let mut said = false;
+        let invalid = loop {
+            let invalid = self.invalid_indexes(migration).await?;
+            if invalid.iter().all(|(_, under_construction)| !under_construction) {
+                break invalid;
+            }
+            if !said {
+                tracing::info!(version = migration.version, "another session is building the index; waiting for it");
+                said = true;
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        };
+        let mut connection = self.patient_connection().await?;
+        for (index, _) in invalid {
             let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {index}");
             // The name is quoted by the server's own format('%I').
-            sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&self.pool()).await.map_err(failed())?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await.map_err(failed())?;
         }
-        sqlx::raw_sql(migration.sql.clone()).execute(&self.pool()).await.map_err(failed())?;
+        sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.map_err(failed())?;
+        sqlx::Connection::close(connection).await.ok();
         let mut tx = self.begin(Limits::SHORT, None).await?;
         record(&mut tx, migration).await?;
         Self::commit(tx).await
+    }
+
+    /// Indexes of the file's names that are not valid, and whether somebody is building them. Who may not see what another role builds
+    /// still sees that it builds, and the lock on the table.
+    async fn invalid_indexes(&self, migration: &Migration) -> Result<Vec<(String, bool)>, StorageError> {
+        const WHAT: &str = "look for an index that is not valid";
+        self.within(Limits::SHORT, WHAT, async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let invalid = sqlx::query_as(
+                "SELECT format('%I.%I', n.nspname, c.relname), EXISTS ( \
+                     SELECT FROM pg_catalog.pg_stat_progress_create_index AS p JOIN pg_catalog.pg_locks AS l ON l.pid = p.pid \
+                     WHERE l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted) \
+                 FROM pg_catalog.pg_index AS i \
+                 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                 WHERE i.indrelid = to_regclass('public.snapshots') AND NOT i.indisvalid AND position(c.relname || ' ' IN $1) > 0",
+            )
+            .persistent(false)
+            .bind(migration.sql.as_str())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(invalid)
+        })
+        .await
+    }
+
+    /// A connection on which a statement may take hours, whatever time-out the role has. That is asked for as the connection is made,
+    /// because nothing can be set for a statement that refuses a transaction where a pooler stands between; a pooler that does not
+    /// know the request refuses it, and then the role's time-out holds.
+    async fn patient_connection(&self) -> Result<PgConnection, StorageError> {
+        let patient = self.options().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let connected = match connect::connect(&patient).await {
+            Err(ConnectFailure::Refused { .. }) => connect::connect(self.options()).await,
+            other => other,
+        };
+        connected
+            .map(|(connection, _)| connection)
+            .map_err(|failure| StorageError::unconnected("build the index", self.host(), failure))
     }
 }
 

@@ -31,6 +31,7 @@ mod snapshot;
 mod snapshot_import;
 mod snapshot_look;
 mod snapshot_store;
+mod table_shape;
 mod ttl;
 
 pub use access::AccessError;
@@ -51,4 +52,5 @@ pub use retention_policy::{Restamp, TypeRetention};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};
 pub use snapshot_import::NewRow;
 pub use snapshot_store::{SnapshotStore, StoreError};
+pub use table_shape::Misshape;
 pub use ttl::{Expired, TtlBatch};
