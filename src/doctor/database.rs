@@ -3,7 +3,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Finding;
-use super::upkeep::{autovacuum, eviction, indexes, isolation, outbox, references, retention, sweep};
+use super::upkeep::{
+    autovacuum, eviction, indexes, isolation, never_expiring, outbox, references, retention, sweep, table,
+};
 use crate::clock;
 use crate::storage::{
     AccessError, ConnectFailure, Database, Encryption, Guards, MigrationState, Pooling, ServerFacts, StorageError,
@@ -32,7 +34,8 @@ pub async fn examine_database(database: &Database, patience: Patience) -> (Vec<F
     let mut publishes = false;
     match database.try_to_connect().await {
         Ok(()) => {
-            findings.push(Finding::ok("database.connection", format!("PostgreSQL at {} answers", database.host())));
+            let says = format!("PostgreSQL at {} answers for database {}", database.host(), database.name());
+            findings.push(Finding::ok("database.connection", says));
         }
         Err(failure) => {
             findings.push(unconnected(&failure, &database.host()));
@@ -78,6 +81,14 @@ async fn examine(
     let server = database.server_facts().await.map_err(of("database.version"))?;
     let (local, doubt) = (before + (clock::now() - before) / 2, (clock::now() - before).unsigned_abs() / 2);
     findings.push(version(&server));
+    if let Some(timeout) = &server.transaction_timeout {
+        findings.push(Finding::ok(
+            "database.timeout",
+            format!(
+                "transaction_timeout is {timeout} for the role or the database; the worker's transactions go without it"
+            ),
+        ));
+    }
     findings.push(writable(&server));
     let apart: time::Duration = server.now - local;
     findings.push(clocks(apart.unsigned_abs(), apart.is_positive(), doubt));
@@ -91,6 +102,7 @@ async fn examine(
         return Ok(());
     }
     let guards = database.guards().await.map_err(of("database.isolation"))?;
+    findings.extend(table(database.misshapes().await.map_err(of("database.table"))?, guards));
     findings.push(isolation(guards));
     match database.check_access().await {
         Ok(()) => findings.push(role(&server, guards)),
@@ -109,6 +121,12 @@ async fn examine(
     match database.retention().await {
         Err(error) if error.is_permission_denied() => {} // said by the role's check
         policy => findings.push(retention(&policy.map_err(of("database.retention"))?, guards)),
+    }
+    if guards.expiry_may_be_missing {
+        match database.rows_without_expires_at().await {
+            Err(error) if error.is_permission_denied() => {} // said by the role's check
+            rows => findings.extend(never_expiring(rows.map_err(of("database.retention"))?)),
+        }
     }
     if let Some(upkeep) = database.upkeep().await.map_err(of("database.autovacuum"))? {
         findings.push(autovacuum(&upkeep, server.autovacuum));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Finding;
 use crate::clock;
 use crate::storage::{
-    Backlog, Guards, Index, Need, OutboxBacklog, OutboxTrigger, Reference, TableUpkeep, TypeRetention, Work,
+    Backlog, Guards, Index, Misshape, Need, OutboxBacklog, OutboxTrigger, Reference, TableUpkeep, TypeRetention, Work,
 };
 
 /// A pass is overdue after three intervals and this: it may be long, and the next waits for a free lease.
@@ -28,6 +28,37 @@ pub(super) fn isolation(guards: Guards) -> Finding {
     )
 }
 
+/// Whether the statements reach the table as a whole, and no further than the rules say.
+pub(super) fn table(misshapes: Vec<Misshape>, guards: Guards) -> Vec<Finding> {
+    const CHECK: &str = "database.table";
+    let mut findings: Vec<_> = misshapes
+        .into_iter()
+        .map(|it| Finding::failed(CHECK, format!("public.snapshots: {}", it.says), it.fix))
+        .collect();
+    if guards.published_without_identity {
+        findings.push(Finding::failed(
+            CHECK,
+            "public.snapshots is published for logical replication without a replica identity, so PostgreSQL refuses each delete",
+            "as the owner: ALTER TABLE public.snapshots REPLICA IDENTITY DEFAULT; (it uses the primary key; FULL where there is none)",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "an ordinary table whose id is unique"));
+    }
+    findings
+}
+
+/// Rows that no sweep ever takes.
+pub(super) fn never_expiring(rows: i64) -> Option<Finding> {
+    (rows > 0).then(|| {
+        Finding::warning(
+            "database.retention",
+            format!("{rows} snapshots have no expires_at, so they never expire"),
+            "snapshot-lifecycle retention set '*' --ttl 7d --restamp --yes, and the same for each type with a TTL of its own",
+        )
+    })
+}
+
 pub(super) fn retention(policy: &[TypeRetention], guards: Guards) -> Finding {
     const CHECK: &str = "database.retention";
     if !policy.iter().any(|row| row.snapshot_type == "*") {
@@ -40,7 +71,11 @@ pub(super) fn retention(policy: &[TypeRetention], guards: Guards) -> Finding {
     if !guards.fills_expiry {
         return Finding::failed(
             CHECK,
-            "the trigger that fills a missing expires_at is gone or disabled: such inserts fail",
+            if guards.expiry_may_be_missing {
+                "the trigger that fills a missing expires_at is gone or disabled: such snapshots never expire"
+            } else {
+                "the trigger that fills a missing expires_at is gone or disabled: such inserts fail"
+            },
             "as the owner: ALTER TABLE public.snapshots ENABLE TRIGGER snapshot_lifecycle_fill_expires_at;",
         );
     }
@@ -99,6 +134,15 @@ pub(super) fn references(references: &[Reference]) -> Finding {
         let tables: Vec<_> = references.iter().filter(|it| wanted(it)).map(|it| it.table.as_str()).collect();
         tables.join(", ")
     };
+    if let Some((table, columns)) =
+        references.iter().find_map(|it| Some((&it.table, it.columns_without_index.as_ref()?)))
+    {
+        return Finding::failed(
+            CHECK,
+            format!("{table} refers to snapshots by {columns} without an index: each snapshot deleted reads all of it"),
+            format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
+        );
+    }
     let (blocking, cascading) = (named(|it| it.blocks), named(|it| it.cascades));
     if !blocking.is_empty() {
         return Finding::warning(

@@ -43,10 +43,10 @@ pub enum ConnectFailure {
     Other(String),
 }
 
-/// What a user waits for.
-const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// Less than the pool's time-out, so that the reason comes before it.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// For the address that the system tries first, where the name has others.
-const FIRST_ADDRESS: Duration = Duration::from_secs(2);
+const FIRST_ADDRESS: Duration = Duration::from_millis(1500);
 
 impl ConnectFailure {
     /// What to do about it.

@@ -243,24 +243,27 @@ impl Database {
                         if matches!(failure, ConnectFailure::Silence(_)) {
                             self.let_go(); // before what has begun is dropped, see `within`
                         }
-                        return Err(StorageError::unconnected(what, connect::place(&self.shared.options), failure));
+                        return Err(self.unconnected(what, failure));
                     }
                 },
             };
             match begun {
                 // Another piece of work has let go of it.
                 Err(sqlx::Error::PoolClosed) if !self.shared.closed.load(Ordering::Relaxed) => {}
-                begun => return begun.map_err(|error| self.no_connection(what, error)),
+                Err(sqlx::Error::PoolTimedOut) => {
+                    return Err(match self.look().await {
+                        Ok(()) => StorageError::busy(what, self.shared.connections),
+                        Err(failure) => self.unconnected(what, failure),
+                    });
+                }
+                Err(error @ sqlx::Error::PoolClosed) => return Err(StorageError::during(what)(error)),
+                begun => return begun.map_err(|error| self.unconnected(what, error.into())),
             }
         }
     }
 
-    fn no_connection(&self, what: &'static str, error: sqlx::Error) -> StorageError {
-        match error {
-            sqlx::Error::PoolTimedOut => StorageError::busy(what, self.shared.connections),
-            sqlx::Error::PoolClosed => StorageError::during(what)(error),
-            error => StorageError::unconnected(what, connect::place(&self.shared.options), error.into()),
-        }
+    fn unconnected(&self, what: &'static str, failure: ConnectFailure) -> StorageError {
+        StorageError::unconnected(what, connect::place(&self.shared.options), failure)
     }
 
     /// Looks after what is unanswered, before anything more is asked.

@@ -250,7 +250,7 @@ async fn what_keeps_it_from_connecting_is_told_apart() {
     for (url, says, mend) in [
         (format!("{database}/not_there"), "not_there", "database's name"),
         (format!("postgres://u:hidden@{nobody}/db"), "refused", "start PostgreSQL"),
-        (format!("postgres://u:hidden@{mute}/db"), "no answer within 5s", "firewall"),
+        (format!("postgres://u:hidden@{mute}/db"), "no answer within 3s", "firewall"),
         (format!("postgres://u:hidden@{host}/db?sslmode=verify-full"), "cannot be used", ""),
         (format!("{}?sslmode=require", world.database_url), "TLS", "sslmode"),
     ] {

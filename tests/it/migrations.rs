@@ -1,6 +1,6 @@
 //! `migrate`: beside whatever is there already.
 
-use crate::support::{HOST_TABLES, Servers, Snapshot, World};
+use crate::support::{HOST_TABLES, Running, Servers, Snapshot, World, eventually, finish};
 
 /// The SQL of the note that the project comes from, as somebody would have run it by hand.
 const SEED: &str = "
@@ -145,6 +145,24 @@ async fn table_of_another_shape_is_refused_and_named() {
             "CREATE TABLE public.snapshots (id UUID, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ) PARTITION BY RANGE (created_at)",
             "partitioned",
         ),
+        (
+            "CREATE TABLE public.snapshots (id UUID PRIMARY KEY, team_id UUID, snapshot_type TEXT, event_id UUID, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ)",
+            "ALTER TABLE public.snapshots ADD COLUMN params jsonb DEFAULT '{}';",
+        ),
+        (
+            "CREATE TABLE public.snapshots (id UUID, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ, PRIMARY KEY (team_id, id))",
+            "CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);",
+        ),
+        (
+            "CREATE TABLE public.snapshots (id UUID PRIMARY KEY, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ); \
+             CREATE TABLE public.old_snapshots () INHERITS (public.snapshots)",
+            "ALTER TABLE public.old_snapshots NO INHERIT public.snapshots;",
+        ),
+        (
+            "CREATE TABLE public.any_snapshots (id UUID, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ); \
+             CREATE TABLE public.snapshots (PRIMARY KEY (id)) INHERITS (public.any_snapshots)",
+            "child",
+        ),
     ] {
         let world = World::bare(Servers::shared()).await;
         world.sql(HOST_TABLES).await;
@@ -153,6 +171,127 @@ async fn table_of_another_shape_is_refused_and_named() {
         assert_eq!(migrated.code, 1, "{sql}");
         assert!(migrated.stderr.contains(named), "{migrated:?}");
     }
+}
+
+#[tokio::test]
+async fn role_with_a_short_time_out_still_builds_its_indexes() {
+    let world = World::bare(Servers::shared()).await;
+    world.sql(HOST_TABLES).await;
+    world.sql(SEED).await;
+    let role = format!("owner_{}", uuid::Uuid::new_v4().simple());
+    world
+        .sql(format!(
+            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'; ALTER ROLE {role} SET statement_timeout = '1ms'"
+        ))
+        .await;
+    let (_, host) = world.database_url.split_once('@').unwrap();
+    let mut command = world.program(&["migrate"]);
+    command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
+    let migrated = finish(command);
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert_eq!(shape(&world).await, shape(&World::new().await).await);
+    world.sql(format!("REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn time_out_that_the_pooler_keeps_is_told_at_once() {
+    let servers = Servers::private();
+    let pair = servers.pair();
+    let world = World::bare(pair.clone()).await;
+    world.sql(HOST_TABLES).await;
+    let database = world.database_url.rsplit('/').next().unwrap().to_owned();
+    let pooler = pair.pooler("transaction");
+    // Not for everything: our transactions set their own. A lock of the backend's holds the build up.
+    world.sql(format!("ALTER DATABASE {database} SET statement_timeout = '300ms'")).await;
+    world.sql(SEED).await;
+    let mut writer = world.pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO public.teams DEFAULT VALUES").execute(&mut *writer).await.unwrap();
+    sqlx::query("LOCK TABLE public.snapshots IN ROW EXCLUSIVE MODE").execute(&mut *writer).await.unwrap();
+    let mut command = world.program(&["migrate"]);
+    command.env("DATABASE_URL", format!("{}/{database}", pooler.rsplit_once('/').unwrap().0));
+    let refused = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("ALTER ROLE CURRENT_USER SET statement_timeout = 0"), "{refused:?}");
+    assert!(!refused.stderr.contains("wait for a lock"), "tried once: {refused:?}");
+    writer.rollback().await.unwrap();
+    world.sql(format!("ALTER DATABASE {database} RESET statement_timeout")).await;
+    pair.control(&["pgbouncer", "stop"]);
+    assert_eq!(world.run(&["migrate"]).await.code, 0);
+    assert_eq!(shape(&world).await, shape(&World::new().await).await);
+}
+
+#[tokio::test]
+async fn index_that_another_session_is_building_is_waited_for() {
+    let world = World::bare(Servers::shared()).await;
+    world.sql(HOST_TABLES).await;
+    world.sql(SEED).await;
+    // A transaction that the build has to wait for.
+    let mut writer = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE public.snapshots IN ROW EXCLUSIVE MODE").execute(&mut *writer).await.unwrap();
+    let pool = world.pool.clone();
+    let build = tokio::spawn(async move {
+        sqlx::raw_sql("CREATE INDEX CONCURRENTLY idx_snapshots_event ON public.snapshots (event_id)")
+            .execute(&pool)
+            .await
+    });
+    let oid = async || {
+        sqlx::query_scalar::<_, Option<i64>>("SELECT to_regclass('public.idx_snapshots_event')::oid::int8")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+    };
+    eventually("the index to be under construction", async || oid().await.is_some()).await;
+    let under_construction = oid().await;
+    let mut command = world.program(&["migrate"]);
+    command.env("RUST_LOG", "info");
+    let migrate = Running::start(command);
+    eventually("the lease to be taken", async || {
+        sqlx::query("SELECT FROM snapshot_lifecycle.lease WHERE name = 'migrate'")
+            .fetch_optional(&world.pool)
+            .await
+            .is_ok_and(|row| row.is_some())
+    })
+    .await;
+    writer.rollback().await.unwrap();
+    build.await.unwrap().unwrap();
+    let migrated = migrate.ended().await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert_eq!(oid().await, under_construction, "it was not built anew");
+    assert_eq!(shape(&world).await, shape(&World::new().await).await);
+}
+
+#[tokio::test]
+async fn lost_record_of_a_migration_is_found_again_and_a_half_lost_one_is_told() {
+    let world = World::new().await;
+    let expected = shape(&world).await;
+    world.sql("DELETE FROM snapshot_lifecycle.migrations").await;
+    let migrated = world.run(&["migrate"]).await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    assert_eq!(shape(&world).await, expected);
+    assert!(world.run(&["migrate"]).await.json()["applied"].as_array().unwrap().is_empty());
+
+    world.sql("DELETE FROM snapshot_lifecycle.migrations WHERE version = 20260105120800; DROP TRIGGER snapshot_lifecycle_fill_expires_at ON public.snapshots").await;
+    let half = world.run(&["migrate"]).await;
+    assert_eq!(half.code, 1, "{half:?}");
+    assert!(half.stderr.contains("without snapshot_lifecycle_fill_expires_at"), "{half:?}");
+}
+
+#[tokio::test]
+async fn rows_that_never_expire_are_counted() {
+    let world = World::bare(Servers::shared()).await;
+    world.sql(HOST_TABLES).await;
+    world.sql(SEED).await;
+    let team = world.team().await;
+    world.insert_many(team, 2).await;
+    world
+        .sql("ALTER TABLE public.snapshots ALTER COLUMN expires_at DROP NOT NULL; UPDATE public.snapshots SET expires_at = NULL WHERE id = (SELECT min(id::text)::uuid FROM public.snapshots)")
+        .await;
+    let migrated = world.run(&["migrate"]).await;
+    assert_eq!((migrated.code, migrated.json()["rows_without_expires_at"].as_i64()), (0, Some(1)), "{migrated:?}");
+    let told = world.run(&["migrate", "--output", "table"]).await;
+    assert!(told.stdout.contains("never expire: 1") && told.stdout.contains("--restamp"), "{told:?}");
+    let doctor = world.run(&["doctor"]).await;
+    assert!(doctor.stdout.contains("1 snapshots have no expires_at"), "{doctor:?}");
 }
 
 #[tokio::test]

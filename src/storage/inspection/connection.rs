@@ -44,6 +44,13 @@ impl Database {
         place(self.options())
     }
 
+    /// The database's name; where the URL has none, the user's name is taken.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let options = self.options();
+        options.get_database().unwrap_or_else(|| options.get_username())
+    }
+
     /// How the way to the server is protected, by the URL.
     #[must_use]
     pub fn encryption(&self) -> Encryption {

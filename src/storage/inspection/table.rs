@@ -77,6 +77,8 @@ pub struct Reference {
     pub blocks: bool,
     /// Whether its rows go with the snapshot.
     pub cascades: bool,
+    /// Its columns, where no index begins with them: each snapshot deleted costs a walk over the whole table.
+    pub columns_without_index: Option<String>,
 }
 
 /// How the table is kept up.
@@ -101,6 +103,10 @@ pub struct Guards {
     pub binds_role: bool,
     /// The trigger that fills a missing `expires_at` is there and fires.
     pub fills_expiry: bool,
+    /// `expires_at` may be NULL.
+    pub expiry_may_be_missing: bool,
+    /// It is published for logical replication without what tells rows apart there, so the server refuses each DELETE.
+    pub published_without_identity: bool,
 }
 
 impl Database {
@@ -112,7 +118,13 @@ impl Database {
             let guards = sqlx::query_as(
                 "SELECT c.relrowsecurity AS isolated, row_security_active(c.oid) AS binds_role, \
                         EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid \
-                                AND t.tgname = 'snapshot_lifecycle_fill_expires_at' AND t.tgenabled::text IN ('O', 'A')) AS fills_expiry \
+                                AND t.tgname = 'snapshot_lifecycle_fill_expires_at' AND t.tgenabled::text IN ('O', 'A')) AS fills_expiry, \
+                        NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'expires_at' AND a.attnotnull) AS expiry_may_be_missing, \
+                        EXISTS (SELECT FROM pg_catalog.pg_publication_tables AS t JOIN pg_catalog.pg_publication AS p ON p.pubname = t.pubname \
+                                WHERE t.schemaname = 'public' AND t.tablename = 'snapshots' AND p.pubdelete) \
+                          AND CASE c.relreplident WHEN 'f' THEN false WHEN 'n' THEN true \
+                              WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary) \
+                              ELSE NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisreplident) END AS published_without_identity \
                  FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.snapshots'::regclass",
             )
             .persistent(false)
@@ -153,7 +165,12 @@ impl Database {
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
             let references = sqlx::query_as(
-                "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", k.confdeltype::text IN ('a', 'r') AS blocks, k.confdeltype::text = 'c' AS cascades \
+                "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", k.confdeltype::text IN ('a', 'r') AS blocks, k.confdeltype::text = 'c' AS cascades, \
+                        CASE WHEN NOT EXISTS ( \
+                            SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL \
+                              AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey) \
+                        THEN (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, n) \
+                              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum) END AS columns_without_index \
                  FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid \
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
                  WHERE k.contype = 'f' AND k.confrelid = to_regclass('public.snapshots') ORDER BY 1",
