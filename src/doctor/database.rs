@@ -117,7 +117,7 @@ async fn examine(
         Err(AccessError::Storage(error)) => return Err(("database.role", error)),
     }
     findings.extend(indexes(&database.indexes().await.map_err(of("database.indexes"))?));
-    findings.push(references(&database.references().await.map_err(of("database.references"))?));
+    findings.extend(references(&database.references().await.map_err(of("database.references"))?));
     match database.retention().await {
         Err(error) if error.is_permission_denied() => {} // said by the role's check
         policy => findings.push(retention(&policy.map_err(of("database.retention"))?, guards)),

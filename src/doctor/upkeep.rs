@@ -128,39 +128,41 @@ pub(super) fn indexes(indexes: &[Index]) -> Vec<Finding> {
     findings
 }
 
-pub(super) fn references(references: &[Reference]) -> Finding {
+pub(super) fn references(references: &[Reference]) -> Vec<Finding> {
     const CHECK: &str = "database.references";
+    let unindexed = |it: &Reference| {
+        let (table, columns) = (&it.table, it.columns_without_index.as_ref()?);
+        Some(Finding::failed(
+            CHECK,
+            format!("{table} refers to snapshots by {columns} without an index: each snapshot deleted reads all of it"),
+            format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
+        ))
+    };
     let named = |wanted: fn(&Reference) -> bool| {
         let tables: Vec<_> = references.iter().filter(|it| wanted(it)).map(|it| it.table.as_str()).collect();
         tables.join(", ")
     };
-    if let Some((table, columns)) =
-        references.iter().find_map(|it| Some((&it.table, it.columns_without_index.as_ref()?)))
-    {
-        return Finding::failed(
-            CHECK,
-            format!("{table} refers to snapshots by {columns} without an index: each snapshot deleted reads all of it"),
-            format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
-        );
-    }
+    let mut findings: Vec<_> = references.iter().filter_map(unindexed).collect();
     let (blocking, cascading) = (named(|it| it.blocks), named(|it| it.cascades));
     if !blocking.is_empty() {
-        return Finding::warning(
+        findings.push(Finding::warning(
             CHECK,
             format!(
                 "a foreign key of {blocking} keeps snapshots from being deleted, and their messages end as dead letters"
             ),
             "drop the foreign key, or make it ON DELETE CASCADE or SET NULL with an index on its column",
-        );
-    }
-    if !cascading.is_empty() {
-        return Finding::warning(
+        ));
+    } else if !cascading.is_empty() {
+        findings.push(Finding::warning(
             CHECK,
             format!("rows of {cascading} go with the snapshots they refer to (ON DELETE CASCADE)"),
-            "make sure that this is meant, and that the referring column has an index",
-        );
+            "make sure that this is meant",
+        ));
     }
-    Finding::ok(CHECK, "no other table keeps snapshots from being deleted")
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "no other table keeps snapshots from being deleted"));
+    }
+    findings
 }
 
 pub(super) fn autovacuum(table: &TableUpkeep, server: bool) -> Finding {

@@ -49,8 +49,8 @@ const ROWS_A_BATCH: i64 = 2_000;
 /// As SQL: the rows that the type `$1` speaks for.
 macro_rules! of_type {
     () => {
-        "CASE WHEN $1 = '*' THEN NOT EXISTS (SELECT FROM snapshot_lifecycle.retention AS r WHERE r.snapshot_type = s.snapshot_type) \
-         ELSE s.snapshot_type = $1 END"
+        "CASE WHEN $1 = '*' THEN NOT EXISTS (SELECT FROM snapshot_lifecycle.retention AS r WHERE r.snapshot_type = s.snapshot_type::text) \
+         ELSE s.snapshot_type::text = $1 END"
     };
 }
 /// As SQL: `$2` seconds; whole days as days, as the policy's first rows have them.

@@ -160,6 +160,8 @@ async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
     sick.has("database.indexes", "warning", "hosts_own is invalid", "DROP INDEX CONCURRENTLY");
     sick.has("database.autovacuum", "failed", "off for public.snapshots", "RESET (autovacuum_enabled)");
     sick.has("database.references", "warning", "public.favourites", "ON DELETE");
+    let fix = "CREATE INDEX CONCURRENTLY ON public.favourites (snapshot);";
+    sick.has("database.references", "failed", "public.favourites refers to snapshots by snapshot", fix);
     sick.has("database.sweep", "failed", "1 snapshots have expired", "sweep --yes");
     sick.has("database.evict", "failed", "one is due every 60 s", "start a worker");
     sick.has("database.outbox", "failed", "1 status changes wait", "start a worker");
@@ -281,6 +283,25 @@ async fn what_keeps_it_from_connecting_is_told_apart() {
     sick.has("database.url", "failed", "DATABASE_URL", "postgres://USER:PASSWORD@HOST");
     sick.has("rabbitmq.url", "failed", "AMQP_URL", "amqp://USER:PASSWORD@HOST");
     assert!(!sick.finished.stdout.contains("secret"), "{:?}", sick.finished);
+}
+
+#[tokio::test]
+async fn table_that_is_not_deleted_from_as_a_whole_fails() {
+    let world = World::new().await;
+    checkup(&world, &[]).await.has("database.table", "ok", "an ordinary table", "");
+    world
+        .sql(
+            "CREATE TABLE public.archived () INHERITS (public.snapshots);
+             ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey, ADD PRIMARY KEY (team_id, id);
+             ALTER TABLE public.snapshots REPLICA IDENTITY NOTHING;
+             CREATE PUBLICATION p FOR TABLE public.snapshots",
+        )
+        .await;
+    let sick = checkup(&world, &[]).await;
+    sick.has("database.table", "failed", "public.archived inherits", "NO INHERIT public.snapshots");
+    sick.has("database.table", "failed", "id by itself is not unique", "CREATE UNIQUE INDEX CONCURRENTLY");
+    sick.has("database.table", "failed", "without a replica identity", "REPLICA IDENTITY DEFAULT");
+    sick.has("database.connection", "ok", world.database_url.rsplit('/').next().unwrap(), "");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod cap;
 mod cluster;
 mod commands;
 mod conditions;
+mod connecting;
 mod dead_letters;
 mod doctor;
 mod event_end;

@@ -174,20 +174,35 @@ async fn table_of_another_shape_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn role_with_a_short_time_out_still_builds_its_indexes() {
+async fn role_with_a_time_out_still_builds_its_indexes() {
     let world = World::bare(Servers::shared()).await;
     world.sql(HOST_TABLES).await;
     world.sql(SEED).await;
     let role = format!("owner_{}", uuid::Uuid::new_v4().simple());
     world
         .sql(format!(
-            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'; ALTER ROLE {role} SET statement_timeout = '1ms'"
+            "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'; ALTER ROLE {role} SET statement_timeout = '500ms'"
         ))
         .await;
+    // The build waits for this one for longer than the role's time-out.
+    let mut writer = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE public.snapshots IN ROW EXCLUSIVE MODE").execute(&mut *writer).await.unwrap();
     let (_, host) = world.database_url.split_once('@').unwrap();
     let mut command = world.program(&["migrate"]);
     command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
-    let migrated = finish(command);
+    let migrate = Running::start(command);
+    eventually("the build to take longer than the time-out", async || {
+        sqlx::query_scalar::<_, bool>(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+             AND query LIKE '%CREATE INDEX CONCURRENTLY%' AND pid <> pg_backend_pid() AND now() - query_start > interval '1 s')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
+    })
+    .await;
+    writer.rollback().await.unwrap();
+    let migrated = migrate.ended().await;
     assert_eq!(migrated.code, 0, "{migrated:?}");
     assert_eq!(shape(&world).await, shape(&World::new().await).await);
     world.sql(format!("REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")).await;
