@@ -233,8 +233,8 @@ impl Database {
                 tokio::time::sleep(SLOW_CONNECT).await;
                 self.look().await
             };
-            let begun = tokio::select! {
-                begun = &mut begin => begun,
+            let connected = tokio::select! {
+                connected = &mut begin => connected,
                 looked = look => match looked {
                     // It is reached: the pool is busy, or has gone to another address.
                     Ok(()) if way.get_host() == self.way().get_host() => begin.await,
@@ -247,7 +247,7 @@ impl Database {
                     }
                 },
             };
-            match begun {
+            match connected {
                 // Another piece of work has let go of it.
                 Err(sqlx::Error::PoolClosed) if !self.shared.closed.load(Ordering::Relaxed) => {}
                 Err(sqlx::Error::PoolTimedOut) => {
@@ -257,7 +257,7 @@ impl Database {
                     });
                 }
                 Err(error @ sqlx::Error::PoolClosed) => return Err(StorageError::during(what)(error)),
-                begun => return begun.map_err(|error| self.unconnected(what, error.into())),
+                connected => return connected.map_err(|error| self.unconnected(what, error.into())),
             }
         }
     }
@@ -287,7 +287,8 @@ impl Database {
         {
             return found.clone();
         }
-        let found = self.look_now().await;
+        // Boxed, because it is rare, and part of every future that begins a transaction.
+        let found = Box::pin(self.look_now()).await;
         *looked = Some((Instant::now(), found.clone()));
         found
     }
@@ -351,7 +352,7 @@ impl Database {
         // Not waiting for ever: a statement under way on a server that does not answer would hold up the exit.
         let closed = tokio::time::timeout(Duration::from_secs(1), pool.close()).await.is_ok();
         if !closed || !self.shared.outstanding.backends().is_empty() {
-            tokio::time::timeout(Duration::from_secs(1), self.look_now()).await.ok();
+            tokio::time::timeout(Duration::from_secs(1), Box::pin(self.look_now())).await.ok();
         }
     }
 

@@ -379,19 +379,20 @@ impl Database {
 
     async fn apply(&self, migration: &Migration) -> Result<(), StorageError> {
         let mut tries = 1;
+        let may_pass_later = |error: &StorageError| match error.verdict() {
+            Verdict::Refused => false,
+            // The role's statement_timeout ended it, and the same would take as long.
+            Verdict::Timeout => !(migration.no_tx && error.is_statement_timeout()),
+            Verdict::Outage | Verdict::Conflict => true,
+        };
         loop {
             let applied = if migration.no_tx {
-                self.apply_alone(migration).await
+                Box::pin(self.apply_alone(migration)).await
             } else {
                 self.apply_in_transaction(migration).await
             };
             match applied {
-                // Not again where the role's statement_timeout ended it: the same would take as long.
-                Err(error)
-                    if !matches!(error.verdict(), Verdict::Refused)
-                        && !(migration.no_tx && error.is_statement_timeout())
-                        && tries < TRIES_AGAINST_LOCKS =>
-                {
+                Err(error) if may_pass_later(&error) && tries < TRIES_AGAINST_LOCKS => {
                     tracing::warn!(
                         version = migration.version,
                         error = error.one_line(),

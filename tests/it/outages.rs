@@ -241,7 +241,6 @@ async fn commits_that_nobody_answers_cost_a_bounded_number_of_connections() {
     let bound = 3 * A_WORKERS_CONNECTIONS;
     assert!(most.0 <= i64::try_from(bound).unwrap(), "{} backends of 3 workers", most.0);
     assert!(most.1 <= 40, "{} sockets of a worker", most.1);
-    println!("{most:?}");
     eventually("every event to be ended", async || world.snapshots().await == set([survivor])).await;
     for worker in &workers {
         worker.becomes_ready(true).await;

@@ -115,8 +115,10 @@ impl Database {
 /// The process that serves the connection until the transaction ends, and the port it was reached by; none on a socket.
 async fn backend(pool: &PgPool) -> sqlx::Result<(Transaction<'static, Postgres>, i32, Option<i32>)> {
     let mut tx = pool.begin_with("BEGIN READ ONLY").await?;
-    let (backend, port) =
-        sqlx::query_as("SELECT pg_backend_pid(), inet_server_port()").persistent(false).fetch_one(&mut *tx).await?;
+    let (backend, port) = sqlx::query_as("SELECT pg_catalog.pg_backend_pid(), pg_catalog.inet_server_port()")
+        .persistent(false)
+        .fetch_one(&mut *tx)
+        .await?;
     Ok((tx, backend, port))
 }
 

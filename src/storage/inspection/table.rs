@@ -96,6 +96,7 @@ pub struct TableUpkeep {
 
 /// What `migrate` sets up on the table for the host's own writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Guards {
     /// Row-level security is on.
     pub isolated: bool,
