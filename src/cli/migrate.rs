@@ -27,7 +27,7 @@ impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         // Two: one may build an index for minutes while the other keeps the lease.
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
-        let applied = Box::pin(database.migrate()).await?;
+        let applied = database.migrate().await?;
         let answer = Answer { applied, rows_without_expires_at: database.rows_without_expires_at().await? };
         database.close().await;
         self.output.print(&answer, |answer| {

@@ -154,8 +154,8 @@ impl Database {
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
         }
         let applied = tokio::select! {
-            applied = self.apply_missing() => applied,
-            () = self.keep_renewing(holder) => Err(MigrateError::LeaseLost),
+            applied = Box::pin(self.apply_missing()) => applied,
+            () = Box::pin(self.keep_renewing(holder)) => Err(MigrateError::LeaseLost),
         };
         if let Err(error) = self.release_lease(LeaseName::Migrate, holder, applied.is_ok()).await {
             tracing::warn!(error = error.one_line(), "lease could not be given back; it ends by itself");

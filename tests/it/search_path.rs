@@ -55,29 +55,29 @@ async fn nothing_of_another_schema_is_run() {
     });
     std::fs::write(&file, serde_json::json!({ "snapshots": { "s1": entry } }).to_string()).unwrap();
     let (team_id, event_id, other_id) = (team.to_string(), event.to_string(), other.to_string());
-    let worked = async |arguments: &[&str]| {
+    let succeeds = async |arguments: &[&str]| {
         let done = world.run(arguments).await;
         assert_eq!(done.code, 0, "{arguments:?}: {done:?}");
     };
-    worked(&["migrate"]).await;
-    worked(&["outbox", "install"]).await;
-    worked(&["outbox", "status"]).await;
+    succeeds(&["migrate"]).await;
+    succeeds(&["outbox", "install"]).await;
+    succeeds(&["outbox", "status"]).await;
     let survivors = world.insert_many(team, 2).await;
     world.insert_many(world.team().await, 7).await;
     world.insert(&Snapshot::of(team).event(event)).await;
     world.insert(&Snapshot::of(team).event(other)).await;
     world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
-    worked(&["snapshots", "list", "--team-id", &team_id]).await;
-    worked(&["snapshots", "show", &survivors[0].to_string()]).await;
-    worked(&["snapshots", "import", file.to_str().unwrap(), "--team-id", &team_id]).await;
-    worked(&["retention", "list"]).await;
-    worked(&["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"]).await;
-    worked(&["sweep"]).await;
-    worked(&["sweep", "--yes"]).await;
-    worked(&["delete-event", &event_id]).await;
-    worked(&["delete-event", &event_id, "--yes"]).await;
-    worked(&["evict", "--max-snapshots-per-team", "5"]).await;
-    worked(&["evict", "--max-snapshots-per-team", "5", "--yes"]).await;
+    succeeds(&["snapshots", "list", "--team-id", &team_id]).await;
+    succeeds(&["snapshots", "show", &survivors[0].to_string()]).await;
+    succeeds(&["snapshots", "import", file.to_str().unwrap(), "--team-id", &team_id]).await;
+    succeeds(&["retention", "list"]).await;
+    succeeds(&["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"]).await;
+    succeeds(&["sweep"]).await;
+    succeeds(&["sweep", "--yes"]).await;
+    succeeds(&["delete-event", &event_id]).await;
+    succeeds(&["delete-event", &event_id, "--yes"]).await;
+    succeeds(&["evict", "--max-snapshots-per-team", "5"]).await;
+    succeeds(&["evict", "--max-snapshots-per-team", "5", "--yes"]).await;
 
     let variables = [("LIFECYCLE_SWEEP_INTERVAL", "200ms"), ("LIFECYCLE_EVICT_INTERVAL", "200ms")];
     let worker = world.worker_with(&variables).await;
@@ -91,7 +91,7 @@ async fn nothing_of_another_schema_is_run() {
     assert!(!doctor.stdout.contains("trap"), "{doctor:?}");
     assert!(!worker.log_text().contains("trap"), "{}", worker.log_text());
     worker.stop().await;
-    worked(&["outbox", "uninstall"]).await;
+    succeeds(&["outbox", "uninstall"]).await;
 
     let store = SnapshotStore::connect(&world.database_url).unwrap();
     let id = store.create(team, &NewSnapshot::new("offer", serde_json::json!({})).event(event)).await.unwrap().id;
