@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::one_pass::one_pass;
+use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
 use crate::retention::CapEviction;
@@ -30,11 +30,9 @@ pub(super) struct Options {
 
 #[derive(Debug, Serialize)]
 struct Answer {
-    dry_run: bool,
+    #[serde(flatten)]
+    outcome: Outcome,
     max_snapshots_per_team: u32,
-    would_delete: i64,
-    deleted: u64,
-    completed: bool,
     teams: Vec<Excess>,
 }
 
@@ -44,33 +42,23 @@ impl Options {
         database.check_access().await?;
         let cap = self.cap.max_snapshots_per_team;
         let teams = self.overfull(&database, cap).await?;
-        let mut answer = Answer {
-            dry_run: !self.confirm.yes,
-            max_snapshots_per_team: cap,
-            would_delete: teams.iter().map(|team| team.excess).sum(),
-            deleted: 0,
-            completed: false,
-            teams,
-        };
-        if self.confirm.yes {
+        let would_delete = teams.iter().map(|team| team.excess.unsigned_abs()).sum();
+        let outcome = if self.confirm.yes {
             let pass = CapEviction { cap, team: self.team };
-            let report = one_pass(&database, &pass, self.rate.per_second(), answer.would_delete.unsigned_abs()).await?;
-            answer.deleted = report.deleted;
-            answer.completed = report.completed;
-        }
+            Outcome::of(would_delete, one_pass(&database, &pass, self.rate.per_second(), would_delete).await?)
+        } else {
+            Outcome::preview(would_delete)
+        };
         database.close().await;
+        let answer = Answer { outcome, max_snapshots_per_team: cap, teams };
         self.output.print(&answer, |answer| {
             let rows = Rows::new(["team", "snapshots", "above the cap"]);
             let rows = answer.teams.iter().fold(rows, |rows, team| {
                 rows.row([team.team_id.to_string(), team.snapshots.to_string(), team.excess.to_string()])
             });
-            rows.remark(if answer.dry_run {
-                format!("would delete {}; nothing was changed, add --yes to do it", answer.would_delete)
-            } else {
-                format!("deleted {}", answer.deleted)
-            })
+            rows.remark(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.remark()))
         })?;
-        Ok(if answer.dry_run || answer.completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        answer.outcome.end()
     }
 
     async fn overfull(&self, database: &Database, cap: u32) -> anyhow::Result<Vec<Excess>> {

@@ -1,19 +1,65 @@
-//! What `sweep` and `evict` share: one pass under the lease, with a progress bar, stopped by Ctrl-C between two batches.
+//! What `sweep` and `evict` share: one pass under the lease, with a progress bar, stopped by Ctrl-C between two batches, and its answer.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::output::{note, progress};
-use crate::retention::{Pass, PassContext, Report};
+use crate::retention::{Memory, Pass, PassContext, Report, Stayed};
 use crate::storage::{Acquired, Database};
 
 /// A worker's pass is over long before, unless it is held back by a delete rate.
 const WAIT_AT_MOST: Duration = Duration::from_mins(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// What a pass would do or did, the same in the answer of both commands.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    dry_run: bool,
+    would_delete: u64,
+    deleted: u64,
+    /// Absent where nothing was to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stayed: Option<Stayed>,
+}
+
+impl Outcome {
+    /// Of a pass that was not made.
+    pub(super) const fn preview(would_delete: u64) -> Self {
+        Self { dry_run: true, would_delete, deleted: 0, completed: None, stayed: None }
+    }
+
+    /// Of a pass that was made.
+    pub(super) fn of(would_delete: u64, report: Report) -> Self {
+        let Report { deleted, completed, stayed, .. } = report;
+        Self { dry_run: false, would_delete, deleted, completed: Some(completed), stayed }
+    }
+
+    /// The sentence under the table.
+    pub(super) fn remark(&self) -> String {
+        if self.dry_run {
+            format!("would delete {}; nothing was changed, add --yes to do it", self.would_delete)
+        } else {
+            format!("deleted {}", self.deleted)
+        }
+    }
+
+    /// How the command ends, after its answer.
+    pub(super) fn end(self) -> anyhow::Result<ExitCode> {
+        match (self.stayed, self.completed) {
+            (Some(stayed), _) => bail!("{stayed}"),
+            (None, Some(false)) => Ok(ExitCode::FAILURE),
+            (None, Some(true) | None) => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
 
 /// Does the pass; the length is only for the progress bar.
 pub(super) async fn one_pass(
@@ -32,14 +78,22 @@ pub(super) async fn one_pass(
         }
     });
     let bar = progress(Some(expected), "snapshots");
-    let context = PassContext { database, holder, rate, stop: &stop, on_deleted: &|rows| bar.inc(rows) };
-    let result = pass.run_once(&context).await;
+    let context = PassContext {
+        database,
+        holder,
+        rate,
+        // There is no next pass: this one goes through to the end.
+        failing_at_most: Duration::MAX,
+        stop: &stop,
+        on_deleted: &|rows| bar.inc(rows),
+    };
+    let result = pass.run_once(&context, &mut Memory::default()).await;
     bar.finish_and_clear();
     listener.abort();
-    let completed = result.as_ref().is_ok_and(|report| report.completed);
+    let completed = pass.is_whole() && result.as_ref().is_ok_and(|report| report.completed);
     database.release_lease(pass.lease(), holder, completed).await.ok(); // it ends by itself otherwise
     let report = result?;
-    if !report.completed {
+    if !report.completed && report.stayed.is_none() {
         note("stopped; what was deleted is committed, and the same command does the rest");
     }
     Ok(report)

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::one_pass::one_pass;
+use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::{DatabaseOptions, RateOption};
 use crate::retention::TtlSweep;
@@ -24,10 +24,9 @@ pub(super) struct Options {
 
 #[derive(Debug, Serialize)]
 struct Answer {
-    dry_run: bool,
+    #[serde(flatten)]
+    outcome: Outcome,
     expired: Expired,
-    deleted: u64,
-    completed: bool,
 }
 
 impl Options {
@@ -35,22 +34,46 @@ impl Options {
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         database.check_access().await?;
         let expired = database.count_expired().await?;
-        let mut answer = Answer { dry_run: !self.confirm.yes, expired, deleted: 0, completed: false };
-        if self.confirm.yes {
-            let report = one_pass(&database, &TtlSweep, self.rate.per_second(), expired.rows.unsigned_abs()).await?;
-            answer.deleted = report.deleted;
-            answer.completed = report.completed;
-        }
+        let would_delete = expired.rows.unsigned_abs();
+        let outcome = if self.confirm.yes {
+            Outcome::of(would_delete, one_pass(&database, &TtlSweep, self.rate.per_second(), would_delete).await?)
+        } else {
+            Outcome::preview(would_delete)
+        };
         database.close().await;
+        let answer = Answer { outcome, expired };
         self.output.print(&answer, |answer| {
+            let oldest = match answer.expired {
+                Expired { rows: 0, .. } => "none".to_owned(),
+                Expired { oldest_seconds, .. } => format!("{} ago", spoken(oldest_seconds.unsigned_abs())),
+            };
             Rows::new(["expired", "oldest"])
-                .row([answer.expired.rows.to_string(), format!("{} s ago", answer.expired.oldest_seconds)])
-                .remark(if answer.dry_run {
-                    format!("would delete {}; nothing was changed, add --yes to do it", answer.expired.rows)
-                } else {
-                    format!("deleted {}", answer.deleted)
-                })
+                .row([answer.expired.rows.to_string(), oldest])
+                .remark(answer.outcome.remark())
         })?;
-        Ok(if answer.dry_run || answer.completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        answer.outcome.end()
+    }
+}
+
+/// A length of time as people write it, by its largest unit and the next: 45s, 2m 5s, 3h, 1d 2h.
+fn spoken(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let largest = UNITS.iter().position(|(length, _)| seconds >= *length).unwrap_or(UNITS.len() - 1);
+    let (length, unit) = UNITS[largest];
+    let whole = format!("{}{unit}", seconds / length);
+    match UNITS.get(largest + 1) {
+        Some((next, unit)) if seconds % length >= *next => format!("{whole} {}{unit}", seconds % length / next),
+        _ => whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_written_by_their_two_largest_units() {
+        let lengths = [0, 45, 60, 125, 10_800, 10_805, 86_401, 93_600, 604_800].map(spoken);
+        assert_eq!(lengths, ["0s", "45s", "1m", "2m 5s", "3h", "3h", "1d", "1d 2h", "7d"]);
     }
 }

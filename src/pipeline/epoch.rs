@@ -145,7 +145,7 @@ impl Pipeline {
     /// Whether the role may do the job no longer.
     async fn has_lost_access(&self) -> bool {
         match self.database.check_access().await {
-            Err(error @ (AccessError::Role(_) | AccessError::NotMigrated(_))) => {
+            Err(error @ (AccessError::Role(_) | AccessError::Table(_) | AccessError::NotMigrated(_))) => {
                 tracing::error!(%error, "cannot go on with this database; messages go back to the queue");
                 self.health.set(Dependency::Postgres, false);
                 true

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::pass::{Pass, PassContext, PassError, Report};
+use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::backoff::jittered;
 use crate::lifecycle::Stop;
 use crate::storage::{Acquired, Database};
@@ -27,6 +27,9 @@ pub struct Schedule<P> {
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// A batch under way at a stop has this long to end; then it is let go and rolls back.
 const END_WITHIN: Duration = Duration::from_millis(800);
+/// What a pass gives to rows that cannot be deleted, before it leaves the rest to the next one: batches that fail hold locks in the
+/// backend's tables for nothing.
+const FAILING_AT_MOST: Duration = Duration::from_mins(1);
 
 impl<P: Pass> Schedule<P> {
     /// Works until asked to stop. An error of a pass is logged and counts for nothing more: the next interval tries again.
@@ -35,13 +38,14 @@ impl<P: Pass> Schedule<P> {
         let mut wait = jittered(self.interval.min(FIRST_WITHIN) / 2);
         // At the start a pass is due however long ago the last one was.
         let mut interval = None;
+        let mut memory = Memory::default();
         loop {
             tokio::select! {
                 () = sleep(wait) => {}
                 () = stop.soft.cancelled() => return,
             }
             tokio::select! {
-                () = self.once(holder, interval, &stop) => {}
+                () = self.once(holder, interval, &mut memory, &stop) => {}
                 () = async { stop.soft.cancelled().await; sleep(END_WITHIN).await } => {
                     self.give_back(holder).await;
                     return;
@@ -52,10 +56,10 @@ impl<P: Pass> Schedule<P> {
         }
     }
 
-    async fn once(&self, holder: Uuid, interval: Option<Duration>, stop: &Stop) {
+    async fn once(&self, holder: Uuid, interval: Option<Duration>, memory: &mut Memory<P::Place>, stop: &Stop) {
         let rule = self.pass.rule().as_str();
         // A little less than the interval, so that the jitter of one replica does not make it miss its own turn.
-        let due_after = interval.map(|interval| interval.mul_f64(0.8).as_secs_f64());
+        let due_after = interval.map(|interval| interval.mul_f64(0.8));
         match self.database.acquire_lease(self.pass.lease(), holder, due_after).await {
             Ok(Acquired::Yes) => {}
             Ok(answer) => {
@@ -76,12 +80,13 @@ impl<P: Pass> Schedule<P> {
             database: &self.database,
             holder,
             rate: self.rate,
+            failing_at_most: FAILING_AT_MOST,
             stop: &stop.soft,
             on_deleted: &|rows| self.metrics.count_deleted(self.pass.rule(), rows),
         };
-        let result = self.pass.run_once(&context).await;
+        let result = self.pass.run_once(&context, memory).await;
         self.log(&result, began.elapsed());
-        let completed = result.is_ok_and(|report| report.completed);
+        let completed = self.pass.is_whole() && result.is_ok_and(|report| report.completed);
         if let Err(error) = self.database.release_lease(self.pass.lease(), holder, completed).await {
             tracing::warn!(rule, error = error.one_line(), "lease could not be given back; it ends by itself");
         }
@@ -92,6 +97,15 @@ impl<P: Pass> Schedule<P> {
         let seconds = took.as_secs_f64();
         self.metrics.observe_pass(self.pass.rule(), took);
         match result {
+            Ok(Report { stayed: Some(stayed), deleted, batches, .. }) => tracing::warn!(
+                rule,
+                deleted,
+                batches,
+                stayed = stayed.rows,
+                seconds,
+                error = %stayed,
+                "rows could not be deleted; trying again at the next interval"
+            ),
             Ok(report) if report.deleted == 0 => tracing::debug!(rule, seconds, "pass found nothing"),
             Ok(report) => tracing::info!(
                 rule,

@@ -1,12 +1,17 @@
-use super::pass::{Batches, Pass, PassContext, PassError, Report, Step};
+use time::OffsetDateTime;
+
+use super::batches::{Batches, Walk, Walked};
+use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::Rule;
-use crate::storage::{LeaseName, TtlBatch};
+use crate::storage::{Batch, LeaseName, NextRow, StorageError, TtlPlace};
 
 /// Deletes what had expired, by the database's clock, when the pass began.
 #[derive(Debug, Clone, Copy)]
 pub struct TtlSweep;
 
 impl Pass for TtlSweep {
+    type Place = TtlPlace;
+
     fn rule(&self) -> Rule {
         Rule::Ttl
     }
@@ -15,31 +20,38 @@ impl Pass for TtlSweep {
         LeaseName::Ttl
     }
 
-    async fn run_once(&self, context: &PassContext<'_>) -> Result<Report, PassError> {
-        let cutoff = context.database.ttl_cutoff().await?;
-        let mut batches = Batches::new(context, self.lease());
-        let mut cursor = None;
-        let mut kept = false;
-        loop {
-            let step = batches
-                .step(async |rows| {
-                    let batch =
-                        context.database.delete_expired(context.holder, cursor, cutoff, rows, context.rate).await?;
-                    Ok(batch.map(|batch| (batch, batch.deleted)))
-                })
-                .await?;
-            match step {
-                Step::Done(TtlBatch { found: 0, .. }) if kept => return Err(PassError::Kept),
-                Step::Done(TtlBatch { found: 0, .. }) => return Ok(batches.completed()),
-                // What the host keeps is behind us, or there is no way past it.
-                Step::Done(batch) if batch.deleted == 0 && batch.cursor == cursor => return Err(PassError::Kept),
-                Step::Done(batch) => {
-                    kept |= batch.deleted < batch.found;
-                    cursor = batch.cursor;
-                }
-                Step::TooSlow => {}
-                Step::Stopped => return Ok(batches.stopped()),
-            }
+    async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TtlPlace>) -> Result<Report, PassError> {
+        let walk = Expired { context, cutoff: context.database.ttl_cutoff().await? };
+        let mut batches = Batches::new(context, self.lease(), &mut memory.size);
+        let mut after = memory.begin_at.take();
+        let in_the_middle = after.is_some();
+        let mut walked = batches.walk(&walk, &mut after).await?;
+        if in_the_middle && walked == Walked::ToItsEnd {
+            after = None;
+            walked = batches.walk(&walk, &mut after).await?;
         }
+        if walked == Walked::GaveUp {
+            memory.begin_at = after;
+        }
+        Ok(batches.report(walked))
+    }
+}
+
+/// What had expired at the cutoff, the oldest expiry first.
+struct Expired<'a> {
+    context: &'a PassContext<'a>,
+    cutoff: OffsetDateTime,
+}
+
+impl Walk for Expired<'_> {
+    type Place = TtlPlace;
+
+    async fn delete(&self, after: Option<&TtlPlace>, rows: u32) -> Result<Option<Batch<TtlPlace>>, StorageError> {
+        let PassContext { database, holder, rate, .. } = self.context;
+        database.delete_expired(*holder, after, self.cutoff, rows, *rate).await
+    }
+
+    async fn next(&self, after: Option<&TtlPlace>) -> Result<Option<NextRow<TtlPlace>>, StorageError> {
+        self.context.database.next_expired(after, self.cutoff).await
     }
 }

@@ -1,6 +1,8 @@
+use sqlx::{Postgres, Transaction};
+
 use super::{Database, Limits, StorageError};
 
-/// Why the worker refuses to run on this database with this role; each says the mend.
+/// Why the worker refuses to run on this database with this role; each says the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The schema is older than the program.
@@ -11,10 +13,89 @@ pub enum AccessError {
     /// The role cannot see or delete what it must.
     #[error("the database role cannot do the worker's job: {}; deploy/sql/worker-role.sql makes a role that can", .0.join("; "))]
     Role(Vec<String>),
+    /// The table is one that the statements do not reach as a whole, or in which they could take a wrong row.
+    #[error("the worker refuses the table public.snapshots: {}", .0.join("; "))]
+    Table(Vec<String>),
     /// It could not be found out.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+/// As SQL, two arrays of sentences: what is wrong with the role, and what is wrong with the table, such that a DELETE succeeds and takes
+/// fewer rows than its rule names, or others.
+///
+/// A deleting transaction asks this in one of its own statements, which costs no round trip. `WHERE false` reads nothing, but
+/// locks the table until the transaction ends: the answer holds for every later statement of the transaction, because a change of
+/// the policies or of the table itself waits for that lock.
+///
+/// Under row-level security without a policy for the role a DELETE succeeds with 0 rows, which must never be taken
+/// for "nothing to do". So a role that row-level security binds needs, for SELECT, DELETE and UPDATE (which is what
+/// a row lock counts as), a permissive policy that is plainly `true`, and no restrictive one.
+///
+/// The statements say ONLY, so they reach no partition and no child; and where `id` alone is not unique, an id names more than one row.
+macro_rules! silent_problems {
+    () => {
+        "ARRAY( \
+             SELECT format('row-level security hides rows from its %s: it has neither BYPASSRLS nor a policy FOR %s USING (true)', c.name, c.name) \
+             FROM (VALUES ('SELECT', 'r'), ('DELETE', 'd'), ('UPDATE', 'w')) AS c (name, command) \
+             WHERE row_security_active('public.snapshots') AND NOT EXISTS ( \
+                 SELECT FROM pg_catalog.pg_policy AS p \
+                 WHERE p.polrelid = 'public.snapshots'::regclass AND p.polpermissive AND p.polcmd::text IN (c.command, '*') \
+                   AND pg_get_expr(p.polqual, p.polrelid) = 'true' \
+                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))) \
+             UNION ALL \
+             SELECT format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
+             WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive AND p.polcmd <> 'a' \
+               AND pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
+               AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE')) \
+         ) AS role_problems, ARRAY( \
+             SELECT CASE c.relkind WHEN 'p' THEN 'it is partitioned, and no partition would be reached; put an ordinary table in its place' \
+                                   ELSE 'it is not an ordinary table; put one in its place' END \
+             FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.snapshots'::regclass AND c.relkind <> 'r' \
+             UNION ALL \
+             SELECT format('%s inherits from it, and the rows there would not be reached; ALTER TABLE %s NO INHERIT public.snapshots', i.inhrelid::regclass, i.inhrelid::regclass) \
+             FROM pg_catalog.pg_inherits AS i, pg_catalog.pg_class AS c \
+             WHERE i.inhparent = 'public.snapshots'::regclass AND c.oid = i.inhparent AND c.relkind = 'r' \
+             UNION ALL \
+             SELECT format('it is a child of %s; ALTER TABLE %s %s', i.inhparent::regclass, \
+                           CASE WHEN c.relispartition THEN i.inhparent::regclass ELSE c.oid::regclass END, \
+                           CASE WHEN c.relispartition THEN 'DETACH PARTITION public.snapshots' ELSE format('NO INHERIT %s', i.inhparent::regclass) END) \
+             FROM pg_catalog.pg_inherits AS i, pg_catalog.pg_class AS c \
+             WHERE i.inhrelid = 'public.snapshots'::regclass AND c.oid = i.inhrelid \
+             UNION ALL \
+             SELECT 'id alone is not unique; CREATE UNIQUE INDEX CONCURRENTLY snapshots_id ON public.snapshots (id)' \
+             WHERE NOT EXISTS ( \
+                 SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                 WHERE i.indrelid = 'public.snapshots'::regclass AND a.attname = 'id' AND i.indnkeyatts = 1 \
+                   AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL) \
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.snapshots'::regclass AND c.relkind <> 'r') \
+               AND NOT EXISTS (SELECT FROM ONLY public.snapshots WHERE false) \
+         ) AS table_problems"
+    };
+}
+pub(super) use silent_problems;
+
+/// The answer to `silent_problems!`.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Problems {
+    role_problems: Vec<String>,
+    table_problems: Vec<String>,
+}
+
+impl Problems {
+    /// An error where there are any.
+    pub(super) fn refuse(self) -> Result<(), AccessError> {
+        if !self.table_problems.is_empty() {
+            Err(AccessError::Table(self.table_problems))
+        } else if !self.role_problems.is_empty() {
+            Err(AccessError::Role(self.role_problems))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+const WHAT: &str = "check the role's privileges";
 
 impl Database {
     /// Checks that messages can be worked on now: [`check_access`](Self::check_access), and that a delete passes. A standby
@@ -25,51 +106,58 @@ impl Database {
         Ok(())
     }
 
-    /// Checks that the schema is there and that the role sees and may delete every snapshot.
-    ///
-    /// Under row-level security without a policy for the role a DELETE succeeds with 0 rows, which must never be taken
-    /// for "nothing to do". So a role that row-level security binds needs, for SELECT, DELETE and UPDATE (which is what
-    /// a row lock counts as), a permissive policy that is plainly `true`, and no restrictive one.
+    /// Checks that the schema exists, that the role sees and may delete every snapshot, and that the statements reach the whole table.
     pub async fn check_access(&self) -> Result<(), AccessError> {
         let missing = self.missing_migrations().await?;
         if !missing.is_empty() {
             return Err(AccessError::NotMigrated(missing.len()));
         }
-        let problems: Vec<String> = self.within(Limits::SHORT, "check the role's privileges", async {
+        let problems = self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let problems: Vec<String> = sqlx::query_scalar(
-                "WITH need (relation, privilege) AS (VALUES \
-                     ('public.snapshots', 'SELECT'), ('public.snapshots', 'DELETE'), \
-                     ('snapshot_lifecycle.retention', 'SELECT'), ('snapshot_lifecycle.lease', 'SELECT'), \
-                     ('snapshot_lifecycle.lease', 'INSERT'), ('snapshot_lifecycle.lease', 'UPDATE'), \
-                     ('snapshot_lifecycle.outbox', 'SELECT'), ('snapshot_lifecycle.outbox', 'DELETE'), \
-                     ('snapshot_lifecycle.delete_budget', 'SELECT'), ('snapshot_lifecycle.delete_budget', 'UPDATE')) \
-                 SELECT format('it lacks %s on %s', privilege, relation) FROM need \
-                 WHERE NOT has_table_privilege(relation, privilege) \
-                 UNION ALL \
-                 SELECT 'it lacks UPDATE on a column of public.snapshots, without which it may not lock rows' \
-                 WHERE NOT has_any_column_privilege('public.snapshots', 'UPDATE') \
-                 UNION ALL \
-                 SELECT format('row-level security hides rows from its %s: it has neither BYPASSRLS nor a policy FOR %s USING (true)', c.name, c.name) \
-                 FROM (VALUES ('SELECT', 'r'), ('DELETE', 'd'), ('UPDATE', 'w')) AS c (name, command) \
-                 WHERE row_security_active('public.snapshots') AND NOT EXISTS ( \
-                     SELECT FROM pg_catalog.pg_policy AS p \
-                     WHERE p.polrelid = 'public.snapshots'::regclass AND p.polpermissive AND p.polcmd::text IN (c.command, '*') \
-                       AND pg_get_expr(p.polqual, p.polrelid) = 'true' \
-                       AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))) \
-                 UNION ALL \
-                 SELECT format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
-                 WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive AND p.polcmd <> 'a' \
-                   AND pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
-                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))",
-            )
-            .persistent(false)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(StorageError::during("check the role's privileges"))?;
+            let role_problems = lacking(&mut tx).await?;
+            let problems = if role_problems.is_empty() {
+                problems(&mut tx).await?
+            } else {
+                // The statement that asks for more needs SELECT itself.
+                Problems { role_problems, table_problems: Vec::new() }
+            };
             Self::commit(tx).await?;
             Ok(problems)
-        }).await?;
-        if problems.is_empty() { Ok(()) } else { Err(AccessError::Role(problems)) }
+        });
+        problems.await?.refuse()
     }
+}
+
+/// Fails where a delete, or a look for what to delete, would miss rows without an error.
+pub(super) async fn require(tx: &mut Transaction<'static, Postgres>) -> Result<(), StorageError> {
+    problems(tx).await?.refuse().map_err(|error| StorageError::no_access(WHAT, &error))
+}
+
+/// Privileges that the role lacks.
+async fn lacking(tx: &mut Transaction<'static, Postgres>) -> Result<Vec<String>, StorageError> {
+    sqlx::query_scalar(
+        "WITH need (relation, privilege) AS (VALUES \
+             ('public.snapshots', 'SELECT'), ('public.snapshots', 'DELETE'), \
+             ('snapshot_lifecycle.retention', 'SELECT'), ('snapshot_lifecycle.lease', 'SELECT'), \
+             ('snapshot_lifecycle.lease', 'INSERT'), ('snapshot_lifecycle.lease', 'UPDATE'), \
+             ('snapshot_lifecycle.outbox', 'SELECT'), ('snapshot_lifecycle.outbox', 'DELETE'), \
+             ('snapshot_lifecycle.delete_budget', 'SELECT'), ('snapshot_lifecycle.delete_budget', 'UPDATE')) \
+         SELECT format('it lacks %s on %s', privilege, relation) FROM need \
+         WHERE NOT has_table_privilege(relation, privilege) \
+         UNION ALL \
+         SELECT 'it lacks UPDATE on a column of public.snapshots, without which it may not lock rows' \
+         WHERE NOT has_any_column_privilege('public.snapshots', 'UPDATE')",
+    )
+    .persistent(false)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(StorageError::during(WHAT))
+}
+
+async fn problems(tx: &mut Transaction<'static, Postgres>) -> Result<Problems, StorageError> {
+    sqlx::query_as(concat!("SELECT ", silent_problems!()))
+        .persistent(false)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(StorageError::during(WHAT))
 }

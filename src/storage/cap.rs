@@ -8,12 +8,21 @@
 
 use uuid::Uuid;
 
-use super::{Database, LeaseName, Limits, StorageError, delete_budget, lease};
+use super::batch::kept_rows;
+use super::timestamp::Timestamp;
+use super::{Batch, Database, LeaseName, Limits, NextRow, StorageError, access, delete_budget, lease};
 use crate::policy::Rule;
 
 /// A team with more snapshots than the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverfullTeam(pub Uuid);
+
+/// A place in the order of a team's eviction: the oldest first, by `id` where they are of one age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapPlace {
+    age: Timestamp,
+    id: Uuid,
+}
 
 /// What one look at a stretch of teams found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +47,26 @@ pub struct Excess {
     pub excess: i64,
 }
 
+/// As SQL, CTEs: of the team `$1` the newest `$2` (the cap) are locked against deletion; where all of them are, `doomed` is the next `$3` rows
+/// older than the oldest of them, locked, behind the place (`$4`, `$5`) where there is one.
+macro_rules! doomed {
+    () => {
+        "newest AS MATERIALIZED ( \
+             SELECT COALESCE(created_at, '-infinity'::timestamptz) AS age, id FROM ONLY public.snapshots WHERE team_id = $1 \
+             ORDER BY COALESCE(created_at, '-infinity'::timestamptz) DESC, id DESC LIMIT $2 FOR KEY SHARE SKIP LOCKED \
+         ), oldest_kept AS MATERIALIZED ( \
+             SELECT age, id FROM newest WHERE (SELECT count(*) FROM newest) = $2 ORDER BY age, id LIMIT 1 \
+         ), doomed AS MATERIALIZED ( \
+             SELECT s.ctid AS place, COALESCE(s.created_at, '-infinity'::timestamptz) AS age, s.id FROM oldest_kept AS k, ONLY public.snapshots AS s \
+             WHERE s.team_id = $1 AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (k.age, k.id) \
+               AND ($4::timestamptz IS NULL OR (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) > ($4, $5::uuid)) \
+             ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz), s.id LIMIT $3 FOR UPDATE OF s SKIP LOCKED \
+         )"
+    };
+}
+
+type BatchRow = (i64, i64, i64, Vec<Uuid>, Option<Timestamp>, Option<Uuid>);
+
 impl Database {
     /// Looks at the next teams in the order of their ids, after `after`, at most some hundred.
     ///
@@ -46,6 +75,8 @@ impl Database {
     pub async fn look_for_overfull(&self, cap: u32, after: Option<Uuid>) -> Result<Look, StorageError> {
         self.within(Limits::LOOK, "find teams above the cap", async {
             let mut tx = self.begin(Limits::LOOK, None).await?;
+            // Where rows are hidden, no team seems to be above the cap.
+            access::require(&mut tx).await?;
             let teams: Vec<(Uuid, bool)> = sqlx::query_as(
                 "WITH RECURSIVE team (id, number) AS ( \
                      (SELECT team_id, 1 FROM ONLY public.snapshots WHERE $2::uuid IS NULL OR team_id > $2 ORDER BY team_id LIMIT 1) \
@@ -74,47 +105,79 @@ impl Database {
         .await
     }
 
-    /// Deletes at most `rows` of the team's oldest snapshots above the cap, in one transaction.
+    /// Deletes at most `rows` of the team's oldest snapshots above the cap, in one transaction, from the beginning or behind a place.
     ///
-    /// Returns the rows deleted; fewer than `rows` when nothing above the cap is left that could be taken now. Returns
-    /// `None` where the lease is lost, and deletes nothing then.
+    /// Returns `None` where the lease is lost, and deletes nothing then.
     pub async fn evict(
         &self,
         holder: Uuid,
         team: OverfullTeam,
         cap: u32,
+        after: Option<&CapPlace>,
         rows: u32,
         rate: Option<u32>,
-    ) -> Result<Option<u64>, StorageError> {
-        self.within(Limits::SHORT, "evict snapshots above the cap", async {
+    ) -> Result<Option<Batch<CapPlace>>, StorageError> {
+        const WHAT: &str = "evict snapshots above the cap";
+        self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, Some(Rule::Cap)).await?;
-            if !lease::renew_in(&mut tx, LeaseName::Cap, holder).await? {
+            if !lease::renew_to_delete(&mut tx, LeaseName::Cap, holder).await? {
                 return Ok(None);
             }
-            let deleted = sqlx::query(
-                "WITH kept AS MATERIALIZED ( \
-                     SELECT COALESCE(created_at, '-infinity'::timestamptz) AS age, id FROM ONLY public.snapshots WHERE team_id = $1 \
-                     ORDER BY COALESCE(created_at, '-infinity'::timestamptz) DESC, id DESC LIMIT $2 FOR KEY SHARE SKIP LOCKED \
-                 ), oldest_kept AS MATERIALIZED ( \
-                     SELECT age, id FROM kept WHERE (SELECT count(*) FROM kept) = $2 ORDER BY age, id LIMIT 1 \
-                 ), doomed AS MATERIALIZED ( \
-                     SELECT s.id FROM oldest_kept AS k, ONLY public.snapshots AS s \
-                     WHERE s.team_id = $1 AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (k.age, k.id) \
-                     ORDER BY COALESCE(s.created_at, '-infinity'::timestamptz), s.id LIMIT $3 FOR UPDATE OF s SKIP LOCKED \
-                 ) \
-                 DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.id = d.id",
-            )
+            let (found, deleted, kept, kept_ids, age, id): BatchRow = sqlx::query_as(concat!(
+                "WITH ",
+                doomed!(),
+                ", gone AS ( \
+                     DELETE FROM ONLY public.snapshots AS s USING doomed AS d \
+                     WHERE s.ctid = d.place AND s.team_id = $1 \
+                       AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (SELECT age, id FROM oldest_kept) \
+                     RETURNING d.place \
+                 ), ",
+                kept_rows!(),
+                ", last AS MATERIALIZED (SELECT age, id FROM doomed ORDER BY age DESC, id DESC LIMIT 1) \
+                 SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept), ARRAY(SELECT id FROM kept LIMIT 5), \
+                        (SELECT age FROM last), (SELECT id FROM last)"
+            ))
             .persistent(false)
             .bind(team.0)
             .bind(i64::from(cap))
             .bind(i64::from(rows))
-            .execute(&mut *tx)
+            .bind(after.map(|place| place.age))
+            .bind(after.map(|place| place.id))
+            .fetch_one(&mut *tx)
             .await
-            .map_err(StorageError::during("evict snapshots above the cap"))?
-            .rows_affected();
+            .map_err(StorageError::during(WHAT))?;
+            let (found, deleted, kept) = (found.unsigned_abs(), deleted.unsigned_abs(), kept.unsigned_abs());
             delete_budget::charge(&mut tx, deleted, rate).await?;
             Self::commit(tx).await?;
-            Ok(Some(deleted))
+            let last = age.zip(id).map(|(age, id)| CapPlace { age, id });
+            Ok(Some(Batch { found, deleted, kept, kept_ids, last }))
+        })
+        .await
+    }
+
+    /// The row that [`evict`](Self::evict) of one row would take.
+    pub async fn next_to_evict(
+        &self,
+        team: OverfullTeam,
+        cap: u32,
+        after: Option<&CapPlace>,
+    ) -> Result<Option<NextRow<CapPlace>>, StorageError> {
+        const WHAT: &str = "find the next snapshot to evict";
+        self.within(Limits::SHORT, WHAT, async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let row: Option<(Uuid, Timestamp)> =
+                sqlx::query_as(concat!("WITH ", doomed!(), " SELECT id, age FROM doomed"))
+                    .persistent(false)
+                    .bind(team.0)
+                    .bind(i64::from(cap))
+                    .bind(1_i64)
+                    .bind(after.map(|place| place.age))
+                    .bind(after.map(|place| place.id))
+                    .fetch_optional(&mut *tx)
+                    .await
+                    .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(row.map(|(id, age)| NextRow { id, place: CapPlace { age, id } }))
         })
         .await
     }

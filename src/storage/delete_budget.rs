@@ -2,7 +2,7 @@
 //!
 //! One row says from when on the next delete is free. A batch waits for that moment, outside any transaction, deletes, and
 //! moves it on by what it deleted. Two deleters that wait for the same moment both go and both pay, so the rate holds on
-//! average and is exceeded by one batch each at most; a batch is never larger than the rate.
+//! average and is exceeded by one batch each at most; a batch is never larger than the rate, so it is paid for within a second.
 
 use std::time::Duration;
 
@@ -10,22 +10,43 @@ use sqlx::{Postgres, Transaction};
 
 use super::{Database, Limits, StorageError};
 
+/// The moment of the next delete is never further ahead than this, with some seconds for good measure: two deleters at most, each with a
+/// batch of a second. Beyond it, the database's clock has stepped back since.
+const FARTHEST: f64 = 5.0;
+
 impl Database {
     /// How long to wait until the budget is free; zero where it is.
+    ///
+    /// A moment too far ahead is not waited for: it is set back to now, and logged.
     pub async fn budget_wait(&self) -> Result<Duration, StorageError> {
-        self.within(Limits::SHORT, "read the delete budget", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
-            let seconds: f64 = sqlx::query_scalar(
-                "SELECT COALESCE(max(GREATEST(extract(epoch FROM free_at - clock_timestamp()), 0)), 0)::float8 FROM snapshot_lifecycle.delete_budget",
-            )
-            .persistent(false)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during("read the delete budget"))?;
-            Self::commit(tx).await?;
-            Ok(Duration::from_secs_f64(seconds))
-        })
-        .await
+        const WHAT: &str = "read the delete budget";
+        let (seconds, set_back) = self
+            .within(Limits::SHORT, WHAT, async {
+                let mut tx = self.begin(Limits::SHORT, None).await?;
+                let answer: (f64, bool) = sqlx::query_as(
+                    "WITH set_back AS ( \
+                         UPDATE snapshot_lifecycle.delete_budget SET free_at = clock_timestamp() \
+                         WHERE free_at > clock_timestamp() + make_interval(secs => $1) RETURNING 1) \
+                     SELECT COALESCE(max(LEAST(GREATEST(extract(epoch FROM free_at - clock_timestamp()), 0), $1)), 0)::float8, \
+                            EXISTS (SELECT FROM set_back) \
+                     FROM snapshot_lifecycle.delete_budget WHERE isfinite(free_at)",
+                )
+                .persistent(false)
+                .bind(FARTHEST)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(StorageError::during(WHAT))?;
+                Self::commit(tx).await?;
+                Ok(answer)
+            })
+            .await?;
+        if set_back {
+            tracing::warn!(
+                "the database's clock has stepped back: the delete budget lay in the future, and was set back to now"
+            );
+            return Ok(Duration::ZERO);
+        }
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::ConnectFailure;
+use super::{AccessError, ConnectFailure};
 
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ enum Cause {
     OutOfRange(&'static str),
     #[error("rows were found and none was deleted; does a trigger or rule of the host keep them?")]
     Kept,
+    /// A delete would succeed and miss rows, so it was not made.
+    #[error("{0}")]
+    NoAccess(String),
 }
 
 /// What PostgreSQL says, without the line of its source that sqlx appends.
@@ -95,6 +98,11 @@ impl StorageError {
         Self { operation, cause: Cause::Kept }
     }
 
+    /// The role or the table is such that a delete would miss rows without an error.
+    pub(super) fn no_access(operation: &'static str, error: &AccessError) -> Self {
+        Self { operation, cause: Cause::NoAccess(error.to_string()) }
+    }
+
     /// The SQLSTATE, where the server answered.
     #[must_use]
     pub fn code(&self) -> Option<String> {
@@ -130,6 +138,14 @@ impl StorageError {
         }
     }
 
+    /// Whether the server refused and the session lives on. Then it may be one row's fault, whatever the SQLSTATE: a trigger may raise
+    /// any, those of an outage included.
+    #[must_use]
+    pub fn leaves_session_alive(&self) -> bool {
+        self.code().is_some() && !self.is_fatal()
+    }
+
+    /// Whether it ended the connection.
     fn is_fatal(&self) -> bool {
         match &self.cause {
             Cause::Driver(error) => error.as_database_error().is_some_and(is_fatal),

@@ -13,6 +13,7 @@
 
 mod access;
 mod backlog;
+mod batch;
 mod cap;
 mod connect;
 mod database;
@@ -32,11 +33,13 @@ mod snapshot_import;
 mod snapshot_look;
 mod snapshot_store;
 mod table_shape;
+mod timestamp;
 mod ttl;
 
 pub use access::AccessError;
 pub use backlog::Backlog;
-pub use cap::{Excess, Look, OverfullTeam};
+pub use batch::{Batch, NextRow};
+pub use cap::{CapPlace, Excess, Look, OverfullTeam};
 pub use connect::ConnectFailure;
 pub use database::{Database, Limits};
 pub use error::{StorageError, Verdict};
@@ -53,4 +56,4 @@ pub use snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, Stor
 pub use snapshot_import::NewRow;
 pub use snapshot_store::{SnapshotStore, StoreError};
 pub use table_shape::Misshape;
-pub use ttl::{Expired, TtlBatch};
+pub use ttl::{Expired, TtlPlace};

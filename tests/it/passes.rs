@@ -1,12 +1,14 @@
 //! The clockwork around the passes: lease, budget, failures.
 
-use snapshot_lifecycle::retention::{Pass, PassContext, PassError, TtlSweep};
+use snapshot_lifecycle::retention::{Memory, Pass, PassContext, PassError, TtlSweep};
 use snapshot_lifecycle::storage::{Acquired, LeaseName};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{Snapshot, World, eventually};
+
+const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
 async fn expired(world: &World, count: usize) {
     let (team, past) = (world.team().await, OffsetDateTime::now_utc() - Duration::HOUR);
@@ -39,17 +41,17 @@ async fn pass_that_ended_well_is_not_due_again_within_the_interval() {
     let world = World::new().await;
     let database = world.database();
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-    database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap();
+    database.acquire_lease(LeaseName::Ttl, one, Some(HOUR)).await.unwrap();
     database.release_lease(LeaseName::Ttl, one, false).await.unwrap();
     assert_eq!(
-        database.acquire_lease(LeaseName::Ttl, two, Some(3600.0)).await.unwrap(),
+        database.acquire_lease(LeaseName::Ttl, two, Some(HOUR)).await.unwrap(),
         Acquired::Yes,
         "the first failed"
     );
     database.release_lease(LeaseName::Ttl, two, true).await.unwrap();
-    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap(), Acquired::NotDue);
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(HOUR)).await.unwrap(), Acquired::NotDue);
     world.sql("UPDATE snapshot_lifecycle.lease SET completed_at = now() - interval '2 hours'").await;
-    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(3600.0)).await.unwrap(), Acquired::Yes);
+    assert_eq!(database.acquire_lease(LeaseName::Ttl, one, Some(HOUR)).await.unwrap(), Acquired::Yes);
 }
 
 #[tokio::test]
@@ -59,9 +61,15 @@ async fn pass_whose_lease_went_to_another_deletes_nothing_more() {
     let database = world.database();
     database.acquire_lease(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap();
     let stop = CancellationToken::new();
-    let context =
-        PassContext { database: &database, holder: Uuid::new_v4(), rate: None, stop: &stop, on_deleted: &|_| {} };
-    assert!(matches!(TtlSweep.run_once(&context).await, Err(PassError::LeaseLost)));
+    let context = PassContext {
+        database: &database,
+        holder: Uuid::new_v4(),
+        rate: None,
+        failing_at_most: HOUR,
+        stop: &stop,
+        on_deleted: &|_| {},
+    };
+    assert!(matches!(TtlSweep.run_once(&context, &mut Memory::default()).await, Err(PassError::LeaseLost)));
     assert_eq!(world.snapshots().await.len(), 3);
 }
 
@@ -72,9 +80,15 @@ async fn stopped_pass_says_so_and_leaves_the_rest() {
     let (database, holder, stop) = (world.database(), Uuid::new_v4(), CancellationToken::new());
     database.acquire_lease(LeaseName::Ttl, holder, None).await.unwrap();
     // Two rows a second: batches of two, and a stop after the first.
-    let context =
-        PassContext { database: &database, holder, rate: Some(2), stop: &stop, on_deleted: &|_| stop.cancel() };
-    let report = TtlSweep.run_once(&context).await.unwrap();
+    let context = PassContext {
+        database: &database,
+        holder,
+        rate: Some(2),
+        failing_at_most: HOUR,
+        stop: &stop,
+        on_deleted: &|_| stop.cancel(),
+    };
+    let report = TtlSweep.run_once(&context, &mut Memory::default()).await.unwrap();
     assert_eq!((report.deleted, report.batches, report.completed), (2, 1, false));
     assert_eq!(world.snapshots().await.len(), 1);
 }
@@ -104,7 +118,7 @@ async fn failing_pass_is_tried_again_and_takes_nobody_down() {
     world.refuse_deletes().await;
     let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "100ms")]).await;
     eventually("two failed passes", async || {
-        worker.logged("pass failed; trying again at the next interval").len() >= 2
+        worker.logged("rows could not be deleted; trying again at the next interval").len() >= 2
     })
     .await;
     assert_eq!(worker.get("/readyz").0, 200);

@@ -54,12 +54,12 @@ async fn many_rows_of_one_instant_are_swept_in_several_batches() {
         world.insert(&Snapshot::of(team).expires_at(at)).await;
     }
     let (holder, cutoff) = (holder(&world).await, database.ttl_cutoff().await.unwrap());
-    let (mut cursor, mut deleted, mut batches) = (None, 0, 0);
+    let (mut last, mut deleted, mut batches) = (None, 0, 0);
     loop {
-        let batch = database.delete_expired(holder, cursor, cutoff, 2, None).await.unwrap().unwrap();
+        let batch = database.delete_expired(holder, last.as_ref(), cutoff, 2, None).await.unwrap().unwrap();
         deleted += batch.deleted;
         batches += 1;
-        cursor = batch.cursor;
+        last = batch.last;
         if batch.found == 0 {
             break;
         }
