@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::broker::{QueueWatch, Topology};
+use crate::broker::{BrokerError, QueueWatch, Topology};
 use crate::lifecycle::Stop;
 use crate::policy::Rule;
-use crate::storage::Database;
+use crate::storage::{AccessError, Database};
 use crate::telemetry::{Dependency, Health, Metrics};
 
 /// A database that went away while nothing was to do is noticed after this.
@@ -30,45 +30,67 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Looks until asked to stop.
-    pub async fn run(mut self, stop: Stop) {
-        let mut pings = 0;
+    /// Looks until asked to stop. Apart from each other: while one server does not answer, the other is still looked at.
+    pub async fn run(self, stop: Stop) {
+        let Self { database, mut queues, topology, health, metrics } = self;
+        let database = DatabaseProbe { database, health: &health, metrics: &metrics, told: None };
+        let queue_probe = watch_queues(&mut queues, &topology, &health, &metrics);
+        tokio::select! {
+            ((), ()) = async { tokio::join!(database.watch(), queue_probe) } => {}
+            () = stop.soft.cancelled() => {}
+        }
+        queues.close().await;
+    }
+}
+
+struct DatabaseProbe<'a> {
+    database: Database,
+    health: &'a Health,
+    metrics: &'a Metrics,
+    /// Why the database may not be worked on, as it was logged last.
+    told: Option<String>,
+}
+
+impl DatabaseProbe<'_> {
+    async fn watch(mut self) {
         loop {
-            tokio::select! {
-                () = self.look(pings % PINGS_A_MEASUREMENT == 0) => {}
-                () = stop.soft.cancelled() => break,
-            }
-            pings += 1;
-            tokio::select! {
-                () = sleep(PING_EVERY) => {}
-                () = stop.soft.cancelled() => break,
+            for ping in 0..PINGS_A_MEASUREMENT {
+                let measure = ping == 0;
+                let up = self.is_up(measure).await;
+                self.health.set(Dependency::Postgres, up);
+                if up && measure {
+                    self.measure().await;
+                }
+                sleep(PING_EVERY).await;
             }
         }
-        self.queues.close().await;
     }
 
-    async fn look(&mut self, measure: bool) {
-        // One that comes back must be fit to be worked on, not only answer.
-        let up = if self.health.is_up(Dependency::Postgres) {
-            self.database.ping().await.is_ok()
+    async fn is_up(&mut self, measure: bool) -> bool {
+        let checked = if !self.health.is_up(Dependency::Postgres) {
+            // One that comes back must be fit to be worked on, not only answer.
+            self.database.check_ready().await
+        } else if measure {
+            // A worker that has nothing to do must notice too that rows are hidden from it: they look like no rows.
+            self.database.check_access().await
         } else {
-            self.database.check_ready().await.is_ok()
+            self.database.ping().await.map_err(AccessError::Storage)
         };
-        self.health.set(Dependency::Postgres, up);
-        if !measure {
-            return;
+        match &checked {
+            Ok(()) if measure => self.told = None,
+            Ok(()) | Err(AccessError::Storage(_)) => {}
+            Err(error) => {
+                let problem = error.to_string();
+                if self.told.as_ref() != Some(&problem) {
+                    tracing::error!(error = problem, "cannot work on this database");
+                    self.told = Some(problem);
+                }
+            }
         }
-        if up {
-            self.measure_database().await;
-        }
-        match self.queues.depths(&self.topology).await {
-            Ok(depths) => self.metrics.set_queue_messages(depths.queue, depths.dead_letters),
-            // Before the first consumer has declared it, or while the broker is away; the gauges keep their last values.
-            Err(error) => tracing::debug!(error = error.one_line(), "could not look at the queues"),
-        }
+        checked.is_ok()
     }
 
-    async fn measure_database(&self) {
+    async fn measure(&self) {
         match self.database.backlog().await {
             Ok(backlog) => {
                 self.metrics.set_expired(backlog.expired, backlog.oldest_expired_seconds);
@@ -84,5 +106,23 @@ impl Probe {
             Ok(backlog) => self.metrics.set_outbox(backlog.pending, backlog.oldest_seconds),
             Err(error) => tracing::warn!(error = error.one_line(), "could not measure the outbox"),
         }
+    }
+}
+
+async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Health, metrics: &Metrics) {
+    loop {
+        let mut depths = queues.depths(topology).await;
+        if depths.as_ref().is_err_and(BrokerError::is_transient) {
+            // Perhaps only the connection was at its end: once more, on a new one.
+            depths = queues.depths(topology).await;
+        }
+        // A queue that is not declared yet, or a missing permission, is an answer too.
+        health.set_unreachable(Dependency::Rabbitmq, depths.as_ref().is_err_and(BrokerError::is_transient));
+        match depths {
+            Ok(depths) => metrics.set_queue_messages(depths.queue, depths.dead_letters),
+            // The gauges keep their last values.
+            Err(error) => tracing::debug!(error = error.one_line(), "could not look at the queues"),
+        }
+        sleep(PING_EVERY * PINGS_A_MEASUREMENT).await;
     }
 }

@@ -79,6 +79,8 @@ struct Fate {
 struct Change {
     dry_run: bool,
     snapshot_type: String,
+    /// Whether the role may do it.
+    permitted: bool,
     /// Absent for a type that had no row of its own; `*` spoke for it.
     before: Option<Fate>,
     after: Fate,
@@ -165,6 +167,7 @@ impl Set {
         Ok(Change {
             dry_run: !self.confirm.yes,
             snapshot_type: self.snapshot_type.clone(),
+            permitted: database.may_set_retention(self.restamp).await?,
             before,
             after,
             rows,
@@ -181,7 +184,7 @@ impl Set {
             database.set_retention(of_type, after.ttl_seconds, after.keep_after_event).await.map_err(explained)?;
         }
         let Some(restamp) = change.would_restamp else { return Ok(()) };
-        let bar = progress(Some((restamp.earlier + restamp.later).unsigned_abs()), "rows");
+        let bar = progress(Some((restamp.earlier + restamp.later + restamp.without_expires_at).unsigned_abs()), "rows");
         let mut interrupted = std::pin::pin!(interrupted());
         let mut cursor = None;
         loop {
@@ -232,10 +235,12 @@ impl Fate {
     }
 }
 
+const DENIED: &str = "this needs the role that ran `migrate`, in DATABASE_URL";
+
 fn explained(error: StorageError) -> anyhow::Error {
     let denied = error.is_permission_denied();
     let error = anyhow::Error::from(error);
-    if denied { error.context("this needs the role that ran `migrate`, in DATABASE_URL") } else { error }
+    if denied { error.context(DENIED) } else { error }
 }
 
 fn table(change: &Change) -> Rows {
@@ -247,22 +252,38 @@ fn table(change: &Change) -> Rows {
     };
     let rows = rows.row(row("after", change.after));
     let mut remarks = vec![format!(
-        "{} snapshots of type {} are there, {} with an event",
-        change.rows, change.snapshot_type, change.rows_with_event
+        "{}, {} with an event",
+        existing(change.rows, &change.snapshot_type),
+        change.rows_with_event
     )];
     if let Some(restamp) = change.would_restamp {
         remarks.push(format!(
-            "restamp: {} expire later, {} earlier, {} of them at once (the next sweep takes those); {} without created_at stay as they are",
-            restamp.later, restamp.earlier, restamp.expired_at_once, restamp.without_created_at
+            "restamp: {} expire later, {} earlier, {} that never expired get an expiry; {} of these expire at once (the next sweep takes those); \
+             {} without created_at stay as they are",
+            restamp.later,
+            restamp.earlier,
+            restamp.without_expires_at,
+            restamp.expired_at_once,
+            restamp.without_created_at
         ));
     }
     remarks.push(match (&change.stopped, change.dry_run) {
         (Some(_), _) => format!("restamped {} so far", change.restamped),
-        (None, true) => "nothing was changed, add --yes to do it".to_owned(),
+        (None, true) if change.permitted => "nothing was changed, add --yes to do it".to_owned(),
+        (None, true) => format!("nothing was changed, and --yes would fail: {DENIED}"),
         (None, false) if change.would_restamp.is_some() => format!("changed, restamped {}", change.restamped),
         (None, false) => "changed; existing rows keep their expires_at (--restamp changes them)".to_owned(),
     });
     rows.remark(remarks.join("\n"))
+}
+
+fn existing(rows: i64, of_type: &str) -> String {
+    let exist = if rows == 1 { "1 snapshot".to_owned() } else { format!("{rows} snapshots") };
+    let exists = if rows == 1 { "exists" } else { "exist" };
+    match of_type {
+        "*" => format!("{exist} of a type that is not listed {exists}"),
+        name => format!("{exist} of type {name} {exists}"),
+    }
 }
 
 const fn fate(keep: bool) -> &'static str {

@@ -38,7 +38,9 @@ pub struct Restamp {
     pub earlier: i64,
     /// Rows that would expire later.
     pub later: i64,
-    /// Of the earlier ones, those that would be expired at once, so that the next sweep takes them.
+    /// Rows that have no `expires_at`, so would never expire, and would be given one.
+    pub without_expires_at: i64,
+    /// Of all these, those that would be expired at once, so that the next sweep takes them.
     pub expired_at_once: i64,
     /// Rows without `created_at`, which stay as they are.
     pub without_created_at: i64,
@@ -57,6 +59,12 @@ macro_rules! of_type {
 macro_rules! ttl {
     () => {
         "make_interval(days => ($2::bigint / 86400)::int, secs => ($2::bigint % 86400)::float8)"
+    };
+}
+/// As SQL: a row of the type `$1` whose `expires_at` is not what `$2` seconds make it, or is absent.
+macro_rules! stale {
+    () => {
+        concat!("s.created_at IS NOT NULL AND s.created_at + ", ttl!(), " IS DISTINCT FROM s.expires_at AND ", of_type!())
     };
 }
 
@@ -132,20 +140,40 @@ impl Database {
         .await
     }
 
+    /// Whether the role may change the policy and, where rows are to be restamped, their `expires_at`.
+    pub async fn may_set_retention(&self, restamp: bool) -> Result<bool, StorageError> {
+        const WHAT: &str = "check the role's privileges";
+        self.within(Limits::SHORT, WHAT, async {
+            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let may = sqlx::query_scalar(
+                "SELECT has_table_privilege('snapshot_lifecycle.retention', 'INSERT') AND has_table_privilege('snapshot_lifecycle.retention', 'UPDATE') \
+                    AND (NOT $1 OR has_column_privilege('public.snapshots', 'expires_at', 'UPDATE'))",
+            )
+            .persistent(false)
+            .bind(restamp)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(may)
+        })
+        .await
+    }
+
     /// What [`restamp`](Self::restamp) would do.
     pub async fn count_restamp(&self, snapshot_type: &str, ttl_seconds: i64) -> Result<Restamp, StorageError> {
         const WHAT: &str = "count what would be restamped";
         self.within(Limits::LONG, WHAT, async {
             let mut tx = self.begin(Limits::LONG, None).await?;
-            let (earlier, later, expired_at_once, without_created_at) = sqlx::query_as(concat!(
+            let (earlier, later, without_expires_at, expired_at_once, without_created_at) = sqlx::query_as(concat!(
                 "SELECT count(*) FILTER (WHERE created_at + ",
                 ttl!(),
                 " < expires_at), count(*) FILTER (WHERE created_at + ",
                 ttl!(),
                 " > expires_at), \
-                 count(*) FILTER (WHERE created_at + ",
+                 count(*) FILTER (WHERE created_at IS NOT NULL AND expires_at IS NULL), count(*) FILTER (WHERE created_at + ",
                 ttl!(),
-                " <= now() AND expires_at > now()), count(*) FILTER (WHERE created_at IS NULL) \
+                " <= now() AND (expires_at > now() OR expires_at IS NULL)), count(*) FILTER (WHERE created_at IS NULL) \
                  FROM ONLY public.snapshots AS s WHERE ",
                 of_type!()
             ))
@@ -156,7 +184,7 @@ impl Database {
             .await
             .map_err(StorageError::during(WHAT))?;
             Self::commit(tx).await?;
-            Ok(Restamp { earlier, later, expired_at_once, without_created_at })
+            Ok(Restamp { earlier, later, without_expires_at, expired_at_once, without_created_at })
         })
         .await
     }
@@ -176,16 +204,16 @@ impl Database {
             let changed = sqlx::query_as(concat!(
                 "WITH page AS MATERIALIZED ( \
                      SELECT s.id FROM ONLY public.snapshots AS s \
-                     WHERE ($3::uuid IS NULL OR s.id > $3) AND s.created_at + ",
-                ttl!(),
-                " <> s.expires_at AND ",
-                of_type!(),
+                     WHERE ($3::uuid IS NULL OR s.id > $3) AND ",
+                stale!(),
                 " \
                      ORDER BY s.id LIMIT $4 FOR NO KEY UPDATE \
                  ), changed AS ( \
                      UPDATE ONLY public.snapshots AS s SET expires_at = s.created_at + ",
                 ttl!(),
-                " FROM page WHERE s.id = page.id RETURNING 1 \
+                " FROM page WHERE s.id = page.id AND ",
+                stale!(),
+                " RETURNING 1 \
                  ) SELECT (SELECT count(*) FROM changed), (SELECT id FROM page ORDER BY id DESC LIMIT 1)"
             ))
             .persistent(false)

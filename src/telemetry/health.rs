@@ -31,6 +31,7 @@ impl Dependency {
 pub struct Health {
     up: Arc<[AtomicBool; 2]>,
     holding: Arc<AtomicBool>,
+    unreachable: Arc<[AtomicBool; 2]>,
     metrics: Metrics,
 }
 
@@ -38,7 +39,7 @@ impl Health {
     /// Everything down.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { up: Arc::default(), holding: Arc::default(), metrics }
+        Self { up: Arc::default(), holding: Arc::default(), unreachable: Arc::default(), metrics }
     }
 
     /// Notes what was seen; logs when it changed.
@@ -59,11 +60,23 @@ impl Health {
         self.metrics.set_up(Dependency::Postgres, self.is_up(Dependency::Postgres));
     }
 
-    /// Whether it was up when last seen.
+    /// Notes whether the probe could not reach it; logs when it changed. Its user may not be using it now, so would not see that.
+    pub fn set_unreachable(&self, dependency: Dependency, unreachable: bool) {
+        let before = self.unreachable[dependency as usize].swap(unreachable, Ordering::SeqCst);
+        self.metrics.set_up(dependency, self.is_up(dependency));
+        match (before, unreachable) {
+            (false, true) => tracing::warn!(dependency = dependency.as_str(), "dependency cannot be reached"),
+            (true, false) => tracing::info!(dependency = dependency.as_str(), "dependency can be reached again"),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Whether it was up when last seen, and nothing speaks against it since.
     #[must_use]
     pub fn is_up(&self, dependency: Dependency) -> bool {
         let held = dependency == Dependency::Postgres && self.holding.load(Ordering::SeqCst);
-        self.up[dependency as usize].load(Ordering::SeqCst) && !held
+        let unreachable = self.unreachable[dependency as usize].load(Ordering::SeqCst);
+        self.up[dependency as usize].load(Ordering::SeqCst) && !held && !unreachable
     }
 
     /// Whether the worker can do its job.
