@@ -251,11 +251,8 @@ fn table(change: &Change) -> Rows {
         None => rows,
     };
     let rows = rows.row(row("after", change.after));
-    let mut remarks = vec![format!(
-        "{}, {} with an event",
-        existing(change.rows, &change.snapshot_type),
-        change.rows_with_event
-    )];
+    let mut remarks =
+        vec![format!("{}, {} with an event", existing(change.rows, &change.snapshot_type), change.rows_with_event)];
     if let Some(restamp) = change.would_restamp {
         remarks.push(format!(
             "restamp: {} expire later, {} earlier, {} that never expired get an expiry; {} of these expire at once (the next sweep takes those); \

@@ -11,7 +11,7 @@ pub struct Batch<P> {
     pub kept: u64,
     /// Some of those.
     pub kept_ids: Vec<Uuid>,
-    /// The last row found: the next batch begins behind it. Absent where none was found.
+    /// Where the next batch begins: behind the last row found. Absent where none was found.
     pub last: Option<P>,
 }
 
@@ -33,7 +33,7 @@ pub struct NextRow<P> {
 macro_rules! kept_rows {
     () => {
         "kept AS MATERIALIZED ( \
-             SELECT s.id FROM (SELECT place FROM doomed EXCEPT SELECT place FROM gone) AS k JOIN ONLY public.snapshots AS s ON s.ctid = k.place \
+             SELECT s.id, s.expires_at FROM (SELECT place FROM doomed EXCEPT SELECT place FROM gone) AS k JOIN ONLY public.snapshots AS s ON s.ctid = k.place \
              WHERE (SELECT count(*) FROM doomed) > (SELECT count(*) FROM gone) \
          )"
     };

@@ -64,7 +64,12 @@ macro_rules! ttl {
 /// As SQL: a row of the type `$1` whose `expires_at` is not what `$2` seconds make it, or is absent.
 macro_rules! stale {
     () => {
-        concat!("s.created_at IS NOT NULL AND s.created_at + ", ttl!(), " IS DISTINCT FROM s.expires_at AND ", of_type!())
+        concat!(
+            "s.created_at IS NOT NULL AND s.created_at + ",
+            ttl!(),
+            " IS DISTINCT FROM s.expires_at AND ",
+            of_type!()
+        )
     };
 }
 

@@ -8,11 +8,33 @@ use super::timestamp::Timestamp;
 use super::{Batch, Database, LeaseName, Limits, NextRow, StorageError, delete_budget, lease};
 use crate::policy::Rule;
 
-/// A place in the order of a sweep: by `expires_at`, and rows of one instant as the index has them, by their place in the table.
+/// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
+///
+/// So rows of one instant need no order among each other, which an index has only by chance and a sort would have to make anew for each
+/// batch: the rows that were deleted are gone, and those that stayed are few.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TtlPlace {
     expires_at: Timestamp,
-    ctid: String,
+    stayed: Vec<Uuid>,
+    /// Too many of that instant stayed: the rest of it is left to another pass.
+    behind: bool,
+}
+
+/// Of one instant.
+const MOST_STAYED: usize = 50_000;
+
+impl TtlPlace {
+    fn new(after: Option<&Self>, expires_at: Timestamp, stayed: Vec<Uuid>) -> Self {
+        let mut place = match after {
+            Some(after) if after.expires_at == expires_at => after.clone(),
+            _ => Self { expires_at, stayed: Vec::new(), behind: false },
+        };
+        place.stayed.extend(stayed);
+        if place.stayed.len() > MOST_STAYED {
+            place = Self { expires_at, stayed: Vec::new(), behind: true };
+        }
+        place
+    }
 }
 
 /// What is expired now.
@@ -24,18 +46,17 @@ pub struct Expired {
     pub oldest_seconds: i64,
 }
 
-/// As SQL: the next rows up to the cutoff `$1` behind the place (`$2`, `$3`), if any, at most `$4`, locked.
-///
-/// A place that is wrong by now, because a row was updated meanwhile, costs no row more than this pass: the next one begins at the start.
+/// As SQL: the next rows up to the cutoff `$1` from the instant `$2` on, if any, but not those of `$3`; nor any of that instant where `$4`
+/// says so; at most `$5`, locked.
 macro_rules! doomed {
     () => {
         "SELECT ctid AS place, id, expires_at FROM ONLY public.snapshots \
-         WHERE expires_at <= $1 AND ($2::timestamptz IS NULL OR (expires_at >= $2 AND (expires_at > $2 OR ctid > $3::tid))) \
-         ORDER BY expires_at LIMIT $4 FOR UPDATE SKIP LOCKED"
+         WHERE expires_at <= $1 AND ($2::timestamptz IS NULL OR (expires_at >= $2 AND id <> ALL ($3::uuid[]) AND NOT ($4 AND expires_at = $2))) \
+         ORDER BY expires_at LIMIT $5 FOR UPDATE SKIP LOCKED"
     };
 }
 
-type BatchRow = (i64, i64, i64, Vec<Uuid>, Option<Timestamp>, Option<String>);
+type BatchRow = (i64, i64, i64, Vec<Uuid>, Option<Timestamp>, Vec<Uuid>);
 
 impl Database {
     /// The instant up to which one sweep deletes: now by the database's clock, fixed for the pass so that it ends.
@@ -72,21 +93,21 @@ impl Database {
             if !lease::renew_to_delete(&mut tx, LeaseName::Ttl, holder).await? {
                 return Ok(None);
             }
-            let (found, deleted, kept, kept_ids, expires_at, ctid): BatchRow = sqlx::query_as(concat!(
+            let (found, deleted, kept, kept_ids, last, kept_last): BatchRow = sqlx::query_as(concat!(
                 "WITH doomed AS MATERIALIZED (",
                 doomed!(),
                 "), gone AS ( \
                      DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.ctid = d.place AND s.expires_at <= $1 RETURNING d.place \
                  ), ",
                 kept_rows!(),
-                ", last AS MATERIALIZED (SELECT expires_at, place FROM doomed ORDER BY expires_at DESC, place DESC LIMIT 1) \
-                 SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept), ARRAY(SELECT id FROM kept LIMIT 5), \
-                        (SELECT expires_at FROM last), (SELECT place::text FROM last)"
+                " SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept), ARRAY(SELECT id FROM kept LIMIT 5), \
+                        (SELECT max(expires_at) FROM doomed), ARRAY(SELECT id FROM kept WHERE expires_at = (SELECT max(expires_at) FROM doomed))"
             ))
             .persistent(false)
             .bind(cutoff)
             .bind(after.map(|place| place.expires_at))
-            .bind(after.map(|place| &place.ctid))
+            .bind(after.map_or(&[][..], |place| &place.stayed))
+            .bind(after.is_some_and(|place| place.behind))
             .bind(i64::from(rows))
             .fetch_one(&mut *tx)
             .await
@@ -94,7 +115,7 @@ impl Database {
             let (found, deleted, kept) = (found.unsigned_abs(), deleted.unsigned_abs(), kept.unsigned_abs());
             delete_budget::charge(&mut tx, deleted, rate).await?;
             Self::commit(tx).await?;
-            let last = expires_at.zip(ctid).map(|(expires_at, ctid)| TtlPlace { expires_at, ctid });
+            let last = last.map(|expires_at| TtlPlace::new(after, expires_at, kept_last));
             Ok(Some(Batch { found, deleted, kept, kept_ids, last }))
         })
         .await
@@ -109,21 +130,22 @@ impl Database {
         const WHAT: &str = "find the next expired snapshot";
         self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let row: Option<(Uuid, Timestamp, String)> = sqlx::query_as(concat!(
+            let row: Option<(Uuid, Timestamp)> = sqlx::query_as(concat!(
                 "WITH doomed AS MATERIALIZED (",
                 doomed!(),
-                ") SELECT id, expires_at, place::text FROM doomed"
+                ") SELECT id, expires_at FROM doomed"
             ))
             .persistent(false)
             .bind(cutoff)
             .bind(after.map(|place| place.expires_at))
-            .bind(after.map(|place| &place.ctid))
+            .bind(after.map_or(&[][..], |place| &place.stayed))
+            .bind(after.is_some_and(|place| place.behind))
             .bind(1_i64)
             .fetch_optional(&mut *tx)
             .await
             .map_err(StorageError::during(WHAT))?;
             Self::commit(tx).await?;
-            Ok(row.map(|(id, expires_at, ctid)| NextRow { id, place: TtlPlace { expires_at, ctid } }))
+            Ok(row.map(|(id, expires_at)| NextRow { id, place: TtlPlace::new(after, expires_at, vec![id]) }))
         })
         .await
     }

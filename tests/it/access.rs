@@ -217,3 +217,101 @@ async fn role_from_which_row_level_security_hides_rows_is_refused() {
         drop_role(&world, &role).await;
     }
 }
+
+#[tokio::test]
+async fn table_in_which_a_delete_would_miss_rows_or_take_others_is_refused() {
+    for (change, named, fix) in [
+        (
+            "CREATE TABLE public.old_snapshots () INHERITS (public.snapshots)",
+            "old_snapshots inherits from it",
+            "ALTER TABLE old_snapshots NO INHERIT public.snapshots",
+        ),
+        (
+            "CREATE TABLE public.all_snapshots (LIKE public.snapshots); ALTER TABLE public.snapshots INHERIT public.all_snapshots",
+            "it is a child of all_snapshots",
+            "ALTER TABLE snapshots NO INHERIT all_snapshots",
+        ),
+        (
+            "ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey; ALTER TABLE public.snapshots ADD PRIMARY KEY (team_id, id)",
+            "id alone is not unique",
+            "CREATE UNIQUE INDEX CONCURRENTLY",
+        ),
+        (PARTITION, "it is partitioned", "put an ordinary table in its place"),
+    ] {
+        let world = World::new().await;
+        let (team, other, event) = (world.team().await, world.team().await, world.event().await);
+        world.sql(change).await;
+        let expired = Snapshot::of(team).event(event).expires_at(OffsetDateTime::UNIX_EPOCH);
+        let id = world.insert(&expired).await;
+        if named.contains("unique") {
+            // The same id in another team, alive.
+            world.sql(format!("INSERT INTO public.snapshots (id, team_id, snapshot_type, data) VALUES ('{id}', '{other}', 'offer', '{{}}')")).await;
+        }
+        let before = world.count("true").await;
+        let event = event.to_string();
+        for arguments in [
+            &["run", "--http-addr", "127.0.0.1:0"][..],
+            &["sweep", "--yes"],
+            &["evict", "--yes", "--max-snapshots-per-team", "1"],
+            &["delete-event", &event, "--yes"],
+            &["retention", "set", "offer", "--ttl", "1d", "--restamp", "--yes"],
+            &["doctor"],
+        ] {
+            let refused = world.run(arguments).await;
+            let said = format!("{}{}", refused.stderr, refused.stdout);
+            assert_eq!(refused.code, 1, "{arguments:?}: {said}");
+            assert!(said.contains(named) && said.contains(fix), "{arguments:?}: {said}");
+        }
+        assert_eq!(world.count("true").await, before, "{change}");
+    }
+}
+
+/// A backend that puts a partitioned table in the place of the one that `migrate` saw.
+const PARTITION: &str = "
+    ALTER TABLE public.snapshots RENAME TO snapshots_before;
+    CREATE TABLE public.snapshots (LIKE public.snapshots_before INCLUDING DEFAULTS) PARTITION BY HASH (team_id);
+    CREATE TABLE public.snapshots_0 PARTITION OF public.snapshots FOR VALUES WITH (MODULUS 1, REMAINDER 0);";
+
+#[tokio::test]
+async fn worker_with_nothing_to_do_notices_that_rows_are_hidden_or_out_of_reach() {
+    let world = World::new().await;
+    let role = worker_role(&world).await;
+    let url = url_of(&world, &role);
+    let worker = world.worker_with(&[("DATABASE_URL", &url), ("LIFECYCLE_SWEEP_INTERVAL", "200ms")]).await;
+    let said = "cannot work on this database";
+    let told_of = |what: &str| {
+        worker
+            .logged(said)
+            .iter()
+            .filter(|line| line["error"].as_str().is_some_and(|error| error.contains(what)))
+            .count()
+    };
+    let failed = || worker.logged("pass failed; trying again at the next interval").len();
+
+    world.sql(format!("DROP POLICY {role}_delete ON public.snapshots")).await;
+    worker.becomes_ready(false).await;
+    assert_eq!(told_of("row-level security hides rows from its DELETE"), 1, "{}", worker.log_text());
+    let team = world.team().await;
+    let expired = world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    let before = failed();
+    eventually("a pass to fail", async || failed() > before).await;
+    assert_eq!(world.snapshots().await, set([expired]));
+    world.sql(format!("CREATE POLICY {role}_delete ON public.snapshots FOR DELETE TO {role} USING (true)")).await;
+    worker.becomes_ready(true).await;
+    eventually("the row to be swept", async || world.snapshots().await.is_empty()).await;
+    assert_eq!(told_of("row-level security hides rows from its DELETE"), 1, "once, until it changes");
+
+    let completed = async || -> Option<OffsetDateTime> {
+        let completed = "SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'ttl'";
+        sqlx::query_scalar(completed).fetch_one(&world.pool).await.unwrap()
+    };
+    world.sql(PARTITION).await;
+    world.sql(format!("GRANT SELECT, DELETE, UPDATE (id) ON public.snapshots TO {role}")).await;
+    worker.becomes_ready(false).await;
+    let (before, at) = (failed(), completed().await);
+    eventually("two passes to fail", async || failed() > before + 1).await;
+    assert_eq!(completed().await, at, "a pass that reached nothing does not count as done");
+    eventually("the reason", async || told_of("it is partitioned") == 1).await;
+    worker.stop().await;
+    drop_role(&world, &role).await;
+}

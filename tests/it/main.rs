@@ -35,6 +35,7 @@ mod publishing;
 mod random_faults;
 mod replays;
 mod retention;
+mod rows_that_stay;
 mod search_path;
 mod self_description;
 mod shutdown;

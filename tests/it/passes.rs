@@ -109,6 +109,8 @@ async fn deleted_rows_are_paid_for_out_of_one_budget() {
         .await
         .unwrap();
     assert!(free_at - before >= Duration::SECOND * 2, "{}", free_at - before);
+    let after: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
+    assert!(free_at - after <= Duration::SECOND, "and not by more: {}", free_at - after);
 }
 
 #[tokio::test]
@@ -148,4 +150,111 @@ async fn host_can_see_which_rule_took_a_row() {
     let rules: Vec<String> =
         sqlx::query_scalar("SELECT rule FROM public.audit ORDER BY rule").fetch_all(&world.pool).await.unwrap();
     assert_eq!(rules, ["cap", "event_end", "ttl"]);
+}
+
+#[tokio::test]
+async fn what_lies_in_the_future_after_a_step_of_the_databases_clock_delays_no_pass() {
+    let world = World::new().await;
+    expired(&world, 6).await;
+    // As a server leaves it whose clock was an hour ahead of the one that took over.
+    world
+        .sql(
+            "INSERT INTO snapshot_lifecycle.lease (name, holder, expires_at, completed_at) \
+             SELECT name, gen_random_uuid(), now() + interval '1 hour', now() + interval '1 hour' FROM unnest(ARRAY['ttl', 'cap']) AS name;
+             UPDATE snapshot_lifecycle.delete_budget SET free_at = now() + interval '1 hour'",
+        )
+        .await;
+    let worker = world
+        .worker_with(&[
+            ("LIFECYCLE_SWEEP_INTERVAL", "200ms"),
+            ("LIFECYCLE_EVICT_INTERVAL", "200ms"),
+            ("LIFECYCLE_DELETE_RATE", "1000"),
+        ])
+        .await;
+    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 6.0).await;
+    worker.reaches("pass_seconds_count{rule=\"cap\"}", 2.0).await;
+    let stepped = "the database's clock has stepped back: the lease or the end of the last pass lay in the future, and was not waited for";
+    assert_eq!(worker.logged(stepped).len(), 2, "each is found once: {}", worker.log_text());
+    let budget = "the database's clock has stepped back: the delete budget lay in the future, and was set back to now";
+    assert_eq!(worker.logged(budget).len(), 1, "{}", worker.log_text());
+    // In a running worker a pass that is not the first asks when the last one ended.
+    world
+        .sql(
+            "UPDATE snapshot_lifecycle.lease SET completed_at = now() + interval '1 hour' WHERE name IN ('ttl', 'cap')",
+        )
+        .await;
+    eventually("both passes to be found due again", async || {
+        let ahead: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshot_lifecycle.lease WHERE completed_at > now()")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+        ahead == 0
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn budget_without_an_end_is_set_back_too() {
+    let world = World::new().await;
+    for at in ["infinity", "-infinity", "294276-12-31"] {
+        world.sql(format!("UPDATE snapshot_lifecycle.delete_budget SET free_at = '{at}'")).await;
+        assert!(world.database().budget_wait().await.unwrap().is_zero(), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn renewing_lengthens_the_lease_by_itself_and_with_each_batch() {
+    let world = World::new().await;
+    let (database, holder) = (world.database(), Uuid::new_v4());
+    database.acquire_lease(LeaseName::Ttl, holder, None).await.unwrap();
+    let nearly_over = "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + interval '5 seconds'";
+    let left = async || -> f64 {
+        let left = "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM snapshot_lifecycle.lease WHERE name = 'ttl'";
+        sqlx::query_scalar(left).fetch_one(&world.pool).await.unwrap()
+    };
+    world.sql(nearly_over).await;
+    assert!(database.renew_lease(LeaseName::Ttl, holder).await.unwrap());
+    assert!(left().await > 10.0);
+    world.sql(nearly_over).await;
+    let cutoff = database.ttl_cutoff().await.unwrap();
+    assert!(database.delete_expired(holder, None, cutoff, 1, None).await.unwrap().is_some());
+    assert!(left().await > 10.0);
+}
+
+#[tokio::test]
+async fn eviction_of_one_team_does_not_count_as_the_fleets() {
+    let world = World::new().await;
+    let (team, other) = (world.team().await, world.team().await);
+    for team in [team, other] {
+        world.insert_many(team, 4).await;
+    }
+    let completed = async || -> i64 {
+        let completed = "SELECT count(completed_at) FROM snapshot_lifecycle.lease WHERE name = 'cap'";
+        sqlx::query_scalar(completed).fetch_one(&world.pool).await.unwrap()
+    };
+    let evict = ["evict", "--yes", "--max-snapshots-per-team", "3"];
+    let evicted = world.run(&[&evict[..], &["--team", &team.to_string()]].concat()).await;
+    assert_eq!((evicted.code, evicted.json()["deleted"].as_u64()), (0, Some(1)), "{evicted:?}");
+    assert_eq!(completed().await, 0);
+    let evicted = world.run(&evict).await;
+    assert_eq!((evicted.code, evicted.json()["deleted"].as_u64()), (0, Some(1)), "{evicted:?}");
+    assert_eq!(completed().await, 1);
+}
+
+#[tokio::test]
+async fn previews_and_deeds_of_both_passes_have_one_shape() {
+    let world = World::new().await;
+    expired(&world, 2).await;
+    world.insert_many(world.team().await, 3).await;
+    for arguments in [&["sweep"][..], &["evict", "--max-snapshots-per-team", "1"]] {
+        let preview = world.run(arguments).await.json();
+        let would = preview["would_delete"].as_u64().unwrap();
+        assert!(would >= 2, "{preview}");
+        assert_eq!((preview["dry_run"].as_bool(), preview["deleted"].as_u64()), (Some(true), Some(0)), "{preview}");
+        assert!(preview.get("completed").is_none() && preview.get("stayed").is_none(), "{preview}");
+        let done = world.run(&[arguments, &["--yes"]].concat()).await.json();
+        assert_eq!((done["dry_run"].as_bool(), done["completed"].as_bool()), (Some(false), Some(true)), "{done}");
+        assert_eq!((done["would_delete"].as_u64(), done["deleted"].as_u64()), (Some(would), Some(would)), "{done}");
+    }
 }

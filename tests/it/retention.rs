@@ -166,3 +166,53 @@ async fn wrong_use_and_missing_rights_say_the_mend() {
     assert_eq!(away.code, 1);
     assert!(away.stderr.starts_with("error: "), "{away:?}");
 }
+
+#[tokio::test]
+async fn restamp_gives_an_expiry_to_rows_that_have_none() {
+    let world = World::new().await;
+    let team = world.team().await;
+    world
+        .sql(
+            "ALTER TABLE public.snapshots ALTER COLUMN expires_at DROP NOT NULL; ALTER TABLE public.snapshots DISABLE TRIGGER snapshot_lifecycle_fill_expires_at",
+        )
+        .await;
+    let (old, fresh) =
+        (insert_without_expiry(&world, team, "offer").await, insert_without_expiry(&world, team, "offer").await);
+    let other = insert_without_expiry(&world, team, "rooms").await;
+    world.sql(format!("UPDATE public.snapshots SET created_at = now() - interval '3 days' WHERE id = '{old}'")).await;
+    let restamp = ["retention", "set", "offer", "--ttl", "2d", "--restamp", "--yes"];
+    let preview = world.run(&restamp[..6]).await.json();
+    let counts = &preview["would_restamp"];
+    assert_eq!(
+        (counts["without_expires_at"].as_i64(), counts["expired_at_once"].as_i64()),
+        (Some(2), Some(1)),
+        "{preview}"
+    );
+    assert_eq!((counts["earlier"].as_i64(), counts["later"].as_i64()), (Some(0), Some(0)), "{preview}");
+    let done = world.run(&restamp).await;
+    assert_eq!((done.code, done.json()["restamped"].as_i64()), (0, Some(2)), "{done:?}");
+    for id in [old, fresh] {
+        assert!((expires_in_days(&world, id).await - 2.0).abs() < 0.001);
+    }
+    assert_eq!(world.count(&format!("id = '{other}' AND expires_at IS NULL")).await, 1, "another type");
+    assert_eq!(world.run(&restamp).await.json()["restamped"], 0);
+}
+
+#[tokio::test]
+async fn preview_says_that_the_workers_role_may_not_change_the_policy() {
+    let world = World::new().await;
+    let role = crate::access::worker_role(&world).await;
+    let set = |more: &[&str]| {
+        let mut command =
+            world.program(&[&["retention", "set", "offer", "--ttl", "1d", "--output", "table"][..], more].concat());
+        command.env("DATABASE_URL", crate::access::url_of(&world, &role));
+        finish(command)
+    };
+    let preview = set(&[]);
+    assert!(preview.stdout.contains("--yes would fail: this needs the role that ran `migrate`"), "{preview:?}");
+    assert!(preview.stdout.contains("0 snapshots of type offer exist"), "{preview:?}");
+    assert_eq!(set(&["--yes"]).code, 1);
+    let allowed = world.run(&["retention", "set", "offer", "--ttl", "1d"]).await;
+    assert_eq!(allowed.json()["permitted"], true, "{allowed:?}");
+    crate::access::drop_role(&world, &role).await;
+}
