@@ -114,13 +114,10 @@ impl Database {
         }
         let problems = self.within(Limits::SHORT, WHAT, async {
             let mut tx = self.begin(Limits::SHORT, None).await?;
-            let role_problems = lacking(&mut tx).await?;
-            let problems = if role_problems.is_empty() {
-                problems(&mut tx).await?
-            } else {
-                // The statement that asks for more needs SELECT itself.
-                Problems { role_problems, table_problems: Vec::new() }
-            };
+            let mut role_problems = lacking(&mut tx).await?;
+            let mut problems = problems(&mut tx).await?;
+            role_problems.append(&mut problems.role_problems);
+            problems.role_problems = role_problems;
             Self::commit(tx).await?;
             Ok(problems)
         });

@@ -30,6 +30,7 @@ mod outbox;
 mod passes;
 mod pooler;
 mod privileges;
+mod probe;
 mod publish_file;
 mod publishing;
 mod random_faults;

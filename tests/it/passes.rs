@@ -249,12 +249,12 @@ async fn previews_and_deeds_of_both_passes_have_one_shape() {
     world.insert_many(world.team().await, 3).await;
     for arguments in [&["sweep"][..], &["evict", "--max-snapshots-per-team", "1"]] {
         let preview = world.run(arguments).await.json();
-        let would = preview["would_delete"].as_u64().unwrap();
-        assert!(would >= 2, "{preview}");
+        let rows = preview["would_delete"].as_u64().unwrap();
+        assert!(rows >= 2, "{preview}");
         assert_eq!((preview["dry_run"].as_bool(), preview["deleted"].as_u64()), (Some(true), Some(0)), "{preview}");
         assert!(preview.get("completed").is_none() && preview.get("stayed").is_none(), "{preview}");
         let done = world.run(&[arguments, &["--yes"]].concat()).await.json();
         assert_eq!((done["dry_run"].as_bool(), done["completed"].as_bool()), (Some(false), Some(true)), "{done}");
-        assert_eq!((done["would_delete"].as_u64(), done["deleted"].as_u64()), (Some(would), Some(would)), "{done}");
+        assert_eq!((done["would_delete"].as_u64(), done["deleted"].as_u64()), (Some(rows), Some(rows)), "{done}");
     }
 }
