@@ -30,6 +30,9 @@ pub struct NextRow<P> {
 /// A place names one row, within one statement and under the lock that the statement itself has taken; an id may name several
 /// where it is not unique. A row that was updated between the statement's snapshot and its lock is at a place that the snapshot does not
 /// show. It is not deleted, and the next pass finds it. So what was kept is what the snapshot shows and the delete did not return.
+///
+/// `gone` repeats the rule's conditions on the row itself as `(…) IS TRUE`, which no index serves: with poor statistics the planner would
+/// otherwise walk an index once for each row instead of going to its place.
 macro_rules! kept_rows {
     () => {
         "kept AS MATERIALIZED ( \

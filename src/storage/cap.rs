@@ -128,8 +128,8 @@ impl Database {
                 doomed!(),
                 ", gone AS ( \
                      DELETE FROM ONLY public.snapshots AS s USING doomed AS d \
-                     WHERE s.ctid = d.place AND s.team_id = $1 \
-                       AND (COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (SELECT age, id FROM oldest_kept) \
+                     WHERE s.ctid = d.place AND (s.team_id = $1) IS TRUE \
+                       AND ((COALESCE(s.created_at, '-infinity'::timestamptz), s.id) < (SELECT age, id FROM oldest_kept)) IS TRUE \
                      RETURNING d.place \
                  ), ",
                 kept_rows!(),

@@ -97,7 +97,7 @@ impl Database {
                 "WITH doomed AS MATERIALIZED (",
                 doomed!(),
                 "), gone AS ( \
-                     DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.ctid = d.place AND s.expires_at <= $1 RETURNING d.place \
+                     DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.ctid = d.place AND (s.expires_at <= $1) IS TRUE RETURNING d.place \
                  ), ",
                 kept_rows!(),
                 " SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept), ARRAY(SELECT id FROM kept LIMIT 5), \
