@@ -38,6 +38,8 @@ impl Delivery {
         Envelope {
             timestamp: *self.properties.timestamp(),
             message_id: self.properties.message_id().as_ref().map(ToString::to_string),
+            content_type: self.properties.content_type().as_ref().map(ToString::to_string),
+            content_encoding: self.properties.content_encoding().as_ref().map(ToString::to_string),
         }
     }
 

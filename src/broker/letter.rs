@@ -31,11 +31,11 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
     }
 }
 
-/// The same message, to come back after the delay.
+/// The same message, to come back after the delay. `failed`: attempts that count.
 #[must_use]
-pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, error: &str) -> Outgoing {
+pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, failed: u32, error: &str) -> Outgoing {
     let (mut headers, _) = headers_with_origin(topology, delivery);
-    headers::set_count(&mut headers, headers::ATTEMPT, delivery.attempt(topology));
+    headers::set_count(&mut headers, headers::ATTEMPT, failed);
     set_error(&mut headers, error);
     Outgoing {
         exchange: topology.retry_exchange(),

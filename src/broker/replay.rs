@@ -39,6 +39,7 @@ impl HeldLetter {
         Envelope {
             timestamp: *self.delivery.properties.timestamp(),
             message_id: None, // the old message's, which the new one replaces
+            ..Envelope::default()
         }
     }
 

@@ -9,8 +9,8 @@ use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::clock;
 use crate::config::DatabaseOptions;
 use crate::message::instant;
-use crate::policy::EventEnd;
-use crate::storage::{Database, Ended, TypeCount};
+use crate::policy::{EventEnd, named_teams};
+use crate::storage::{Database, Ended, EventCount, TypeCount};
 
 /// Deletes an event's snapshots by hand, by the same rule as a status message: types kept after the event stay
 #[derive(Debug, Args)]
@@ -38,11 +38,17 @@ struct Answer {
     dry_run: bool,
     would_delete: i64,
     deleted: u64,
+    /// Rows that a trigger or rule of the backend kept, without an error.
+    kept: u64,
     types: Vec<TypeCount>,
 }
 
 pub(super) fn rfc3339(text: &str) -> Result<OffsetDateTime, String> {
     instant(text).ok_or_else(|| "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z".to_owned())
+}
+
+fn bail_mismatched(owners: &[Uuid]) -> anyhow::Result<()> {
+    anyhow::bail!("the event has no snapshots of --team-id, but of {}; nothing was deleted", named_teams(owners))
 }
 
 impl Options {
@@ -54,19 +60,23 @@ impl Options {
             team_id: self.team_id,
             occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
-        let types = database.count_event(&end).await?;
+        let EventCount { types, owners } = database.count_event(&end).await?;
+        if let Some(owners) = owners {
+            bail_mismatched(&owners)?;
+        }
         let would_delete = types.iter().filter(|count| !count.kept).map(|count| count.rows).sum();
-        let mut deleted = 0;
+        let (mut deleted, mut kept, mut failure) = (0, 0, None);
         if self.confirm.yes {
-            deleted = match database.end_event_in_steps(&end).await? {
-                Ended::Deleted(rows) => rows,
-                Ended::TeamMismatch => {
-                    anyhow::bail!("the event has snapshots, but of another team than --team-id; nothing was deleted")
-                }
-            };
+            let stepped = database.end_event_in_steps(&end).await?;
+            match stepped.ended {
+                Ended::Deleted { rows, kept: by_backend } => (deleted, kept) = (rows, by_backend),
+                Ended::TeamMismatch(owners) => bail_mismatched(&owners)?,
+            }
+            failure = stepped.error.map(|error| anyhow::anyhow!("{}: {}", stepped.failed, error.one_line()));
         }
         database.close().await;
-        let answer = Answer { event_id: self.event_id, dry_run: !self.confirm.yes, would_delete, deleted, types };
+        let dry_run = !self.confirm.yes;
+        let answer = Answer { event_id: self.event_id, dry_run, would_delete, deleted, kept, types };
         self.output.print(&answer, |answer| {
             let rows = Rows::new(["type", "snapshots", "fate"]);
             let rows = answer.types.iter().fold(rows, |rows, count| {
@@ -76,9 +86,10 @@ impl Options {
             rows.remark(if answer.dry_run {
                 format!("would delete {}; nothing was changed, add --yes to do it", answer.would_delete)
             } else {
-                format!("deleted {}", answer.deleted)
+                let kept = format!("; a trigger or rule of the backend kept {}", answer.kept);
+                format!("deleted {}{}", answer.deleted, if answer.kept > 0 { kept.as_str() } else { "" })
             })
         })?;
-        Ok(ExitCode::SUCCESS)
+        failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
 }

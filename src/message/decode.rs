@@ -17,26 +17,26 @@ pub struct Envelope {
     pub timestamp: Option<u64>,
     /// The property `message_id`. Other frameworks put what they like there, so what is not a UUID is passed over.
     pub message_id: Option<String>,
+    /// The property `content_type`; only asked where the body is no JSON.
+    pub content_type: Option<String>,
+    /// The property `content_encoding`; likewise.
+    pub content_encoding: Option<String>,
 }
 
 /// Reads a status message.
 ///
 /// Fails with [`Reason::InvalidJson`] where the bytes are not JSON, [`Reason::UnknownStatus`] where everything else is
-/// in order but the status, and [`Reason::InvalidMessage`] otherwise. Unknown fields are ignored, whatever they hold.
-/// Allocates in proportion to the body and never panics.
+/// in order but the status, and [`Reason::InvalidMessage`] otherwise. Unknown fields are ignored, whatever they hold, and so is a
+/// `message_id` that is not a UUID. Allocates in proportion to the body and never panics.
 pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject> {
-    let raw = parse(body)?;
+    let raw = parse(body).map_err(|reject| with_encoding(reject, envelope))?;
 
-    let event_id = uuid("event_id", raw.event_id.as_deref())?
+    let event_id = uuid("event_id", raw.event_id)?
         .ok_or_else(|| invalid("event_id is missing; it names the event whose status changed"))?;
-    let team_id = uuid("team_id", raw.team_id.as_deref())?;
-    let message_id = uuid("message_id", raw.message_id.as_deref())?.or_else(|| {
-        let property = envelope.message_id.as_deref()?;
-        Uuid::try_parse(property).ok()
-    });
-    let occurred_at = occurred_at(raw.occurred_at.as_deref(), envelope.timestamp)?;
-    let status = raw
-        .status
+    let team_id = uuid("team_id", raw.team_id)?;
+    let message_id = message_id(raw.message_id).or_else(|| Uuid::try_parse(envelope.message_id.as_deref()?).ok());
+    let occurred_at = occurred_at(text("occurred_at", raw.occurred_at)?.as_deref(), envelope.timestamp)?;
+    let status = text("status", raw.status)?
         .ok_or_else(|| invalid("status is missing"))?
         .parse::<EventStatus>()
         .map_err(|error: UnknownStatus| Reject::new(Reason::UnknownStatus, error))?;
@@ -51,22 +51,21 @@ pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject>
     })
 }
 
-/// The body's fields before they are understood. Borrowed where the JSON has no escapes.
+/// The body's fields before they are understood: kept raw, which costs nothing, so that an error names its field.
 #[derive(Deserialize)]
 struct RawMessage<'a> {
     #[serde(borrow, default)]
-    message_id: Option<Cow<'a, str>>,
+    message_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    event_id: Option<Cow<'a, str>>,
+    event_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    team_id: Option<Cow<'a, str>>,
+    team_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    status: Option<Cow<'a, str>>,
-    /// Ignored, so it may be anything; kept raw, which costs nothing.
+    status: Option<&'a RawValue>,
     #[serde(borrow, default)]
     step: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    occurred_at: Option<Cow<'a, str>>,
+    occurred_at: Option<&'a RawValue>,
 }
 
 fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
@@ -86,8 +85,54 @@ fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
     serde_json::from_slice(body).map_err(reject)
 }
 
-fn uuid(field: &str, text: Option<&str>) -> Result<Option<Uuid>, Reject> {
-    text.map(|text| Uuid::try_parse(text).map_err(|_| invalid(format!("{field} is not a UUID")))).transpose()
+/// What is no JSON may be something else that the properties name: compressed, or another serialisation.
+fn with_encoding(reject: Reject, envelope: &Envelope) -> Reject {
+    let said: Vec<_> = [("content_type", &envelope.content_type), ("content_encoding", &envelope.content_encoding)]
+        .into_iter()
+        .filter_map(|(property, value)| Some((property, value.as_deref()?)))
+        .filter(|(_, value)| {
+            !value.is_empty() && !["application/json", "utf-8"].contains(&value.to_lowercase().as_str())
+        })
+        .map(|(property, value)| format!("{property} says {value}"))
+        .collect();
+    if reject.reason != Reason::InvalidJson || said.is_empty() {
+        return reject;
+    }
+    let error = format!("{}; {}, and plain application/json is expected", reject.error, said.join(" and "));
+    Reject::new(reject.reason, error)
+}
+
+/// A field's text. Borrowed where the JSON has no escapes.
+fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Reject> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let Some(raw) = raw else { return Ok(None) };
+    match serde_json::from_str(raw.get()) {
+        Ok(Text(text)) => Ok(Some(text)),
+        // Such as half of a surrogate pair.
+        Err(error) if raw.get().starts_with('"') => Err(Reject::new(Reason::InvalidJson, format!("{field}: {error}"))),
+        Err(_) => Err(invalid(format!("{field} is {}, not a string", kind(raw)))),
+    }
+}
+
+fn kind(raw: &RawValue) -> &'static str {
+    match raw.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "true or false",
+        _ => "a number",
+    }
+}
+
+fn uuid(field: &str, raw: Option<&RawValue>) -> Result<Option<Uuid>, Reject> {
+    text(field, raw)?
+        .map(|text| Uuid::try_parse(&text).map_err(|_| invalid(format!("{field} is not a UUID"))))
+        .transpose()
+}
+
+/// For tracing only, so nothing is refused over it.
+fn message_id(raw: Option<&RawValue>) -> Option<Uuid> {
+    Uuid::try_parse(&text("message_id", raw).ok()??).ok()
 }
 
 /// Reads RFC 3339 with an offset, in UTC. None also where the instant has no place in UTC's years 0 to 9999: the driver
@@ -162,7 +207,7 @@ mod tests {
 
     #[test]
     fn time_in_the_body_wins_over_the_property() {
-        let envelope = Envelope { timestamp: Some(0), message_id: None };
+        let envelope = Envelope { timestamp: Some(0), ..Envelope::default() };
         let message = decode(body("").as_bytes(), &envelope).unwrap();
         assert_eq!(message.occurred_at, datetime!(2026-01-05 12:00 UTC));
     }
@@ -170,19 +215,19 @@ mod tests {
     #[test]
     fn time_may_come_from_the_property() {
         let bare = format!(r#"{{"event_id":"{EVENT}","status":"confirmed"}}"#);
-        let envelope = Envelope { timestamp: Some(1_767_614_400), message_id: None };
+        let envelope = Envelope { timestamp: Some(1_767_614_400), ..Envelope::default() };
         let message = decode(bare.as_bytes(), &envelope).unwrap();
         assert_eq!(message.occurred_at, datetime!(2026-01-05 12:00 UTC));
         // Milliseconds, the usual mistake, are a year beyond 9999 and must not be taken for one.
-        let envelope = Envelope { timestamp: Some(1_767_614_400_000), message_id: None };
+        let envelope = Envelope { timestamp: Some(1_767_614_400_000), ..Envelope::default() };
         assert_eq!(decode(bare.as_bytes(), &envelope).unwrap_err().reason, Reason::InvalidMessage);
     }
 
     #[test]
     fn message_id_may_come_from_the_property_and_is_passed_over_where_it_is_no_uuid() {
-        let envelope = Envelope { timestamp: None, message_id: Some(EVENT.into()) };
+        let envelope = Envelope { message_id: Some(EVENT.into()), ..Envelope::default() };
         assert_eq!(decode(body("").as_bytes(), &envelope).unwrap().message_id.unwrap().to_string(), EVENT);
-        let envelope = Envelope { timestamp: None, message_id: Some("celery-17".into()) };
+        let envelope = Envelope { message_id: Some("celery-17".into()), ..Envelope::default() };
         assert_eq!(decode(body("").as_bytes(), &envelope).unwrap().message_id, None);
     }
 
@@ -209,6 +254,39 @@ mod tests {
         assert_eq!(reason(&body(r#","team_id":7"#)), Reason::InvalidMessage);
         assert_eq!(reason(&body(r#","status":"lead""#)), Reason::InvalidMessage); // a second status: which one?
         assert_eq!(reason(&body("").replace("confirmed", "done")), Reason::UnknownStatus);
+    }
+
+    #[test]
+    fn message_id_of_the_body_that_is_no_uuid_is_ignored() {
+        for odd in [r#""12""#, "12", "{}", "[]", "true", r#""""#] {
+            let message = decode(body(&format!(r#","message_id":{odd}"#)).as_bytes(), &Envelope::default()).unwrap();
+            assert_eq!(message.message_id, None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_field_or_what_the_properties_say() {
+        let error = |body: &str, envelope| decode(body.as_bytes(), &envelope).unwrap_err().error;
+        for (value, said) in [
+            ("{}", "event_id is an object, not a string"),
+            ("[]", "event_id is an array, not a string"),
+            ("7", "event_id is a number, not a string"),
+            ("true", "event_id is true or false, not a string"),
+        ] {
+            assert_eq!(error(&body("").replace(&format!("\"{EVENT}\""), value), Envelope::default()), said);
+        }
+        let pickled = Envelope {
+            content_type: Some("application/x-python-serialize".into()),
+            content_encoding: Some("binary".into()),
+            ..Envelope::default()
+        };
+        let said = error("\u{80}", pickled);
+        assert!(
+            said.contains("content_type says application/x-python-serialize and content_encoding says binary"),
+            "{said}"
+        );
+        let plain = Envelope { content_type: Some("application/json".into()), ..Envelope::default() };
+        assert!(!error("x", plain).contains("says"));
     }
 
     #[test]

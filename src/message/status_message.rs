@@ -1,8 +1,12 @@
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Envelope, EventStatus, Reason, decode};
+use super::{Envelope, EventStatus, Reason, Reject, decode};
+
+/// How far a publisher's clock may be ahead of the worker's.
+const AHEAD_AT_MOST: Duration = Duration::minutes(5);
 
 /// One status change of an event, as published to `event.status`.
 ///
@@ -69,8 +73,7 @@ impl StatusMessage {
 
     /// Reads and validates a body by the same rules as the worker.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidStatusMessage> {
-        decode(body, &Envelope::default())
-            .map_err(|reject| InvalidStatusMessage { reason: reject.reason.as_str(), error: reject.error })
+        Ok(decode(body, &Envelope::default())?)
     }
 
     /// The body: one line of JSON. Fails where `occurred_at` has no form in RFC 3339, as in the year -1.
@@ -81,10 +84,32 @@ impl StatusMessage {
         })
     }
 
+    /// Whether the status has been reached by the time `now`, but for the difference that there may be between two machines' clocks. A time
+    /// that is still to come would end what is made until then.
+    pub fn check_time(&self, now: OffsetDateTime) -> Result<(), Reject> {
+        if self.occurred_at - now <= AHEAD_AT_MOST {
+            return Ok(());
+        }
+        let text = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+        let (occurred_at, now) = (text(self.occurred_at), text(now));
+        Err(Reject::new(
+            Reason::InvalidMessage,
+            format!(
+                "occurred_at {occurred_at} is more than five minutes ahead of the clock here, {now}; is it local time with a Z?"
+            ),
+        ))
+    }
+
     /// `event.status.<status>`.
     #[must_use]
     pub fn routing_key(&self) -> String {
         format!("event.status.{}", self.status)
+    }
+}
+
+impl From<Reject> for InvalidStatusMessage {
+    fn from(reject: Reject) -> Self {
+        Self { reason: reject.reason.as_str(), error: reject.error }
     }
 }
 
@@ -96,4 +121,24 @@ pub struct InvalidStatusMessage {
     pub reason: &'static str,
     /// What is wrong with it.
     pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn status_may_be_five_minutes_ahead_and_no_more() {
+        let now = datetime!(2026-01-05 12:00 UTC);
+        let at = |occurred_at| StatusMessage::new(Uuid::nil(), EventStatus::Confirmed, occurred_at).check_time(now);
+        for fine in [now - Duration::WEEK, now, now + Duration::minutes(5)] {
+            assert_eq!(at(fine), Ok(()));
+        }
+        let reject = at(now + Duration::minutes(5) + Duration::NANOSECOND).unwrap_err();
+        assert_eq!(reject.reason, Reason::InvalidMessage);
+        for time in ["2026-01-05T12:05:00.000000001Z", "2026-01-05T12:00:00Z"] {
+            assert!(reject.error.contains(time), "{}", reject.error);
+        }
+    }
 }

@@ -5,35 +5,53 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use super::suspects::Suspects;
 use crate::policy::EventEnd;
-use crate::storage::{Database, Ended, Limits, StorageError, Verdict};
+use crate::storage::{Database, Ended, Limits, Stepped, StorageError, Verdict};
 
 /// What became of one event end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// Committed; so many rows went.
-    Done(u64),
-    /// Committed; nothing went, because the snapshots belong to another team.
-    TeamMismatch,
-    /// This one failed by itself while others would pass.
+    /// Committed.
+    Done {
+        /// Rows that are gone.
+        rows: u64,
+        /// Rows that a trigger or rule of the backend kept.
+        kept: u64,
+    },
+    /// Committed; nothing was deleted, because the snapshots belong to these other teams.
+    TeamMismatch(Vec<Uuid>),
+    /// This one alone fails while others pass.
     Failed(String),
+    /// It fails, and nothing shows yet whether it alone does. Not counted as an attempt of the message.
+    InDoubt(String),
+    /// Too much for one statement, or one of its rows cannot go: to be done in steps, after the others.
+    InSteps,
     /// Nothing passes now. Not counted as an attempt of the message.
     Held,
+}
+
+/// What makes event ends the same for [`crate::policy::merge`].
+pub(super) type Key = (Uuid, Option<Uuid>);
+
+pub(super) const fn key(end: &EventEnd) -> Key {
+    (end.event_id, end.team_id)
 }
 
 /// For the whole batch: long enough for a busy database, short enough to notice an event that is too large for it.
 const WHOLE: Limits = Limits { lock: Duration::from_secs(1), statement: Duration::from_secs(2) };
 /// While narrowing down: the neighbours of the one that hangs are waiting.
 const NARROWED: Limits = Limits { lock: Duration::from_millis(250), statement: Duration::from_millis(500) };
-/// Narrowing down a batch full of locked rows takes a time-out for each; after this the rest is held, so that what is done can be
+/// Narrowing down a batch full of locked rows takes a timeout for each; after this the rest is held, so that what is done can be
 /// acknowledged and a stop be heard.
 const NARROW_AT_MOST: Duration = Duration::from_secs(20);
 /// A deadlock's victim may simply go again; more often than this it is no chance.
 const CONFLICT_TRIES: u32 = 3;
 
 /// Ends the events (distinct, in the order of [`crate::policy::merge`]), one answer each. Never fails: an error is an answer.
-pub(super) async fn apply(database: &Database, ends: &[EventEnd]) -> Vec<Applied> {
+pub(super) async fn apply(database: &Database, ends: &[EventEnd], suspects: &mut Suspects) -> Vec<Applied> {
     let mut applied = vec![Applied::Held; ends.len()];
     let whole = 0..ends.len();
     let mut todo = vec![whole];
@@ -46,46 +64,83 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd]) -> Vec<Applied
         let error = match end_part(database, &ends[part.clone()], limits).await {
             Ok(ended) => {
                 for (position, ended) in part.zip(ended) {
-                    applied[position] = match ended {
-                        Ended::Deleted(rows) => Applied::Done(rows),
-                        Ended::TeamMismatch => Applied::TeamMismatch,
-                    };
+                    applied[position] = passed(key(&ends[position]), ended, suspects);
                 }
                 continue;
             }
             Err(error) => error,
         };
         // Nobody could pass: what is not done yet is held, and nothing is learnt about any message.
-        if error.verdict() == Verdict::Outage
-            || database.check_access().await.is_err()
-            || database.try_delete_nothing(NARROWED).await.is_err()
-        {
-            tracing::warn!(
-                error = error.one_line(),
-                sqlstate = error.code(),
-                "database does not take deletes; holding messages"
-            );
+        if is_outage(database, &error).await {
             return applied;
         }
-        match halves(&part) {
-            Some((first, second)) => {
-                tracing::debug!(events = part.len(), error = error.one_line(), "batch failed; narrowing it down");
-                todo.push(second);
-                todo.push(first);
+        if let Some((first, second)) = halves(&part) {
+            tracing::debug!(events = part.len(), error = error.one_line(), "batch failed; narrowing it down");
+            todo.push(second);
+            todo.push(first);
+        } else {
+            if is_doubtful(&error) {
+                suspects.note(key(&ends[part.start]));
             }
-            None => applied[part.start] = alone(&error),
+            applied[part.start] = Applied::InSteps;
         }
     }
     applied
 }
 
-/// A single one that failed while a delete would pass.
-fn alone(error: &StorageError) -> Applied {
-    match error.verdict() {
-        Verdict::Timeout | Verdict::Refused => Applied::Failed(error.one_line()),
-        // A conflict is about two transactions, not about the message.
-        Verdict::Conflict | Verdict::Outage => Applied::Held,
+fn passed(key: Key, ended: Ended, suspects: &mut Suspects) -> Applied {
+    match ended {
+        Ended::Deleted { rows, kept } => {
+            if rows > 0 {
+                suspects.passed(key);
+            }
+            Applied::Done { rows, kept }
+        }
+        Ended::TeamMismatch(owners) => Applied::TeamMismatch(owners),
     }
+}
+
+/// What became of an event that was done in steps.
+pub(super) fn after_steps(key: Key, stepped: Stepped, suspects: &mut Suspects) -> Applied {
+    let Some(error) = stepped.error else { return passed(key, stepped.ended, suspects) };
+    let text = format!("{}: {}", stepped.failed, error.one_line());
+    let some_passed = matches!(stepped.ended, Ended::Deleted { rows: 1.., .. });
+    if !is_doubtful(&error) || some_passed || suspects.failed(key) {
+        Applied::Failed(text)
+    } else {
+        Applied::InDoubt(text)
+    }
+}
+
+/// Whether the error may be the database's rather than the event's own. A trigger may raise any of them.
+fn is_doubtful(error: &StorageError) -> bool {
+    match error.verdict() {
+        Verdict::Outage | Verdict::Conflict => true,
+        Verdict::Timeout | Verdict::Refused => false,
+    }
+}
+
+/// Whether every delete fails now. Logged.
+pub(super) async fn is_outage(database: &Database, error: &StorageError) -> bool {
+    if error.is_no_access() {
+        tracing::error!(error = error.one_line(), "database role may not delete; holding messages");
+        return true;
+    }
+    // Without a code the server was not heard of: asking again at once would only take longer.
+    if error.code().is_some() && database.try_delete_nothing(NARROWED).await.is_ok() {
+        return false;
+    }
+    tracing::warn!(
+        error = error.one_line(),
+        sqlstate = error.code(),
+        "database does not take deletes; holding messages"
+    );
+    true
+}
+
+/// Whether a delete passes now.
+pub(super) async fn takes_deletes(database: &Database) -> bool {
+    database.try_delete_nothing(NARROWED).await.is_ok()
 }
 
 async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
@@ -93,10 +148,6 @@ async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Res
     loop {
         match database.end_events(ends, limits).await {
             Err(error) if error.verdict() == Verdict::Conflict && tries < CONFLICT_TRIES => tries += 1,
-            // Too much for one statement, though nothing blocks it: in steps.
-            Err(error) if error.is_statement_timeout() && ends.len() == 1 => {
-                return Ok(vec![database.end_event_in_steps(&ends[0]).await?]);
-            }
             other => return other,
         }
     }

@@ -1,25 +1,25 @@
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::ready;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::apply::{Applied, apply};
-use super::intake::{Item, Request, intake};
+use super::apply::{Applied, Key, apply, key, takes_deletes};
+use super::intake::{Item, intake};
 use super::letters::Unsettled;
-use super::settle::{Fate, fate};
+use super::settle::{DELAY_IN_DOUBT, Fate, fate};
+use super::slow::Slow;
 use super::supervisor::{Pipeline, pause};
+use super::suspects::Suspects;
 use crate::backoff::Pauses;
 use crate::broker::{BrokerError, Delivery, Subscription, Taken};
 use crate::clock;
 use crate::lifecycle::Stop;
 use crate::policy::{EventEnd, Rule, merge};
-use crate::storage::AccessError;
+use crate::storage::StepSize;
 use crate::telemetry::{Dependency, Outcome};
 
 /// Messages a transaction. Measured: more of them make each batch longer without making the whole faster.
 const BATCH: usize = 1_000;
-/// A role from which row-level security came to hide rows meanwhile deletes nothing without an error.
-const CHECK_ACCESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Why an epoch, or the work on one batch, has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,50 +28,91 @@ pub(super) enum End {
     Stopped,
     /// Connection, channel or consumer gone.
     Lost,
-    /// The database has been away for longer than a batch is held; with what it did not take.
-    Outage(Vec<EventEnd>),
+    /// The database has been away for longer than a batch is held.
+    Outage,
+}
+
+/// What is settled later than its batch, and what is remembered beyond it.
+#[derive(Default)]
+pub(super) struct Open {
+    /// Messages whose retry copy or dead letter is not confirmed yet.
+    pub(super) letters: Vec<Unsettled>,
+    /// Messages whose events are done in steps.
+    pub(super) slow: VecDeque<Slow>,
+    /// The size of those steps.
+    pub(super) step_size: StepSize,
+    /// Events whose errors may be the database's.
+    pub(super) suspects: Suspects,
+}
+
+impl Open {
+    /// Whether all that was taken before is settled, so that one acknowledgement of several covers nothing else.
+    fn is_settled(&self) -> bool {
+        self.letters.is_empty() && self.slow.is_empty()
+    }
+
+    /// When the channel has ended: the broker gives its messages to somebody again.
+    pub(super) fn let_go(&mut self) {
+        self.letters.clear();
+        self.slow.clear();
+    }
+
+    fn add_slow(&mut self, item: Item, end: EventEnd) {
+        match self.slow.iter_mut().find(|slow| slow.takes(&end)) {
+            Some(slow) => slow.push(item, &end),
+            None => self.slow.push_back(Slow::new(item, end)),
+        }
+    }
 }
 
 impl Pipeline {
     /// One subscription from its first message to its end.
-    pub(super) async fn epoch(&self, subscription: &mut Subscription, stop: &Stop) -> End {
-        let mut unsettled: Vec<Unsettled> = Vec::new();
+    pub(super) async fn epoch(&self, subscription: &mut Subscription, open: &mut Open, stop: &Stop) -> End {
         let mut pauses = Pauses::for_outage();
         let mut next_try = Instant::now();
-        let mut checked = Instant::now();
+        let mut doubts = Pauses::for_outage();
         loop {
+            let in_doubt = open.suspects.look_like_an_outage();
+            self.health.hold(in_doubt);
+            if in_doubt {
+                // Others are still taken, since they may pass, but no faster than an outage would have it.
+                pause(&mut doubts, stop).await;
+            } else {
+                doubts.reset();
+            }
             let taken = tokio::select! {
                 biased;
                 () = stop.soft.cancelled() => return End::Stopped,
-                () = sleep_until(next_try), if !unsettled.is_empty() => None,
+                () = sleep_until(next_try), if !open.letters.is_empty() => None,
                 taken = subscription.take(BATCH) => Some(taken),
+                () = ready(()), if in_doubt || !open.slow.is_empty() => None,
             };
             let ended = match taken {
-                Some(Taken::Batch(batch)) => {
-                    if checked.elapsed() > CHECK_ACCESS_EVERY {
-                        checked = Instant::now();
-                        if self.has_lost_access().await {
-                            return End::Outage(Vec::new());
-                        }
-                    }
-                    self.work(batch, subscription, &mut unsettled, stop).await
-                }
+                Some(Taken::Batch(batch)) => self.work(batch, subscription, open, stop).await,
                 Some(Taken::Ended(error)) => {
                     let error =
                         error.as_ref().map_or_else(|| "cancelled by the broker".to_owned(), BrokerError::one_line);
                     tracing::warn!(error, "subscription ended; beginning again");
                     Err(End::Lost)
                 }
-                None => self.send_letters(&mut unsettled).await,
+                None if !open.letters.is_empty() && next_try <= Instant::now() => {
+                    self.send_letters(&mut open.letters).await
+                }
+                None => Ok(()),
+            };
+            // A slice after each batch, so that neither waits for the end of the other.
+            let ended = match ended {
+                Ok(()) => self.slice(open).await,
+                Err(end) => Err(end),
             };
             if let Err(end) = ended {
                 return end;
             }
-            if let Err(error) = subscription.widen(!unsettled.is_empty()).await {
+            if let Err(error) = subscription.widen(!open.is_settled()).await {
                 tracing::warn!(error = error.one_line(), "subscription ended; beginning again");
                 return End::Lost;
             }
-            if unsettled.is_empty() {
+            if open.letters.is_empty() {
                 pauses.reset();
             } else if next_try <= Instant::now() {
                 next_try = Instant::now() + pauses.next_pause();
@@ -79,29 +120,29 @@ impl Pipeline {
         }
     }
 
-    /// Gives every delivery of the batch its fate; letters that could not be sent are added to `unsettled`.
+    /// Settles every delivery of the batch, but for those that are added to `open`.
     async fn work(
         &self,
         batch: Vec<Delivery>,
         subscription: &Subscription,
-        unsettled: &mut Vec<Unsettled>,
+        open: &mut Open,
         stop: &Stop,
     ) -> Result<(), End> {
         let began = Instant::now();
         let size = batch.len();
+        let now = clock::now();
         let mut in_hand: Vec<Item> =
-            batch.into_iter().map(|delivery| intake(delivery, self.options.max_message_bytes)).collect();
+            batch.into_iter().map(|delivery| intake(delivery, self.options.max_message_bytes, now)).collect();
         let mut pauses = Pauses::for_outage();
         let mut whole = true;
         let mut held_since = began;
         loop {
-            let applied = self.apply(&in_hand).await;
+            let applied = self.apply(&in_hand, open).await;
             let before = in_hand.len();
-            in_hand = self.settle(in_hand, &applied, whole, unsettled).await?;
+            in_hand = self.settle(in_hand, &applied, whole, open).await?;
             if in_hand.is_empty() {
                 if !applied.is_empty() {
                     self.health.set(Dependency::Postgres, true);
-                    self.health.hold(false);
                 }
                 self.metrics.observe_batch(size, began.elapsed());
                 tracing::debug!(messages = size, seconds = began.elapsed().as_secs_f64(), "batch settled");
@@ -116,8 +157,7 @@ impl Pipeline {
                 held_since = Instant::now(); // some went through: it is no outage yet
             }
             if held_since.elapsed() > self.options.hold_at_most {
-                tracing::warn!(messages = in_hand.len(), "outage outlasts the hold; messages go back to the queue");
-                return Err(End::Outage(ends(&in_hand)));
+                return self.let_go(in_hand, open).await;
             }
             pause(&mut pauses, stop).await;
             if stop.soft.is_cancelled() {
@@ -126,79 +166,80 @@ impl Pipeline {
         }
     }
 
+    /// Messages that were held for long enough go back to the queue, where nothing is taken until the database takes deletes. Where it takes
+    /// them, and only these fail, they wait elsewhere, so that others can show whose fault it is.
+    async fn let_go(&self, held: Vec<Item>, open: &mut Open) -> Result<(), End> {
+        if !takes_deletes(&self.database).await {
+            tracing::warn!(messages = held.len(), "outage outlasts the hold; messages go back to the queue");
+            return Err(End::Outage);
+        }
+        let why = "its event's snapshots cannot be deleted, and nothing else has passed since";
+        open.letters.extend(held.into_iter().map(|item| self.retry(item, DELAY_IN_DOUBT, why, false)));
+        self.send_letters(&mut open.letters).await
+    }
+
     /// One transaction for all event ends of the items, each distinct one once.
-    async fn apply(&self, items: &[Item]) -> HashMap<Key, Applied> {
-        let ends = ends(items);
+    async fn apply(&self, items: &[Item], open: &mut Open) -> HashMap<Key, Applied> {
+        let ends = merge(items.iter().filter_map(|item| item.request.end()));
         if ends.is_empty() {
             return HashMap::new();
         }
-        let applied = apply(&self.database, &ends).await;
-        self.count(&applied);
+        let applied = apply(&self.database, &ends, &mut open.suspects).await;
+        let rows = applied.iter().map(|applied| if let Applied::Done { rows, .. } = applied { *rows } else { 0 }).sum();
+        self.metrics.count_deleted(Rule::EventEnd, rows);
         ends.iter().map(key).zip(applied).collect()
     }
 
-    pub(super) fn count(&self, applied: &[Applied]) {
-        let rows = applied.iter().map(|applied| if let Applied::Done(rows) = applied { *rows } else { 0 }).sum();
-        self.metrics.count_deleted(Rule::EventEnd, rows);
-    }
-
-    /// Whether the role may do the job no longer.
-    async fn has_lost_access(&self) -> bool {
-        match self.database.check_access().await {
-            Err(error @ (AccessError::Role(_) | AccessError::Table(_) | AccessError::NotMigrated(_))) => {
-                tracing::error!(%error, "cannot go on with this database; messages go back to the queue");
-                self.health.set(Dependency::Postgres, false);
-                true
-            }
-            // Whether it answers is found out by the work itself.
-            Ok(()) | Err(AccessError::Storage(_)) => false,
-        }
-    }
-
-    /// Gives each item its fate and returns those that are held. `whole`: items and `unsettled` are all that is not settled
+    /// Settles each item by its outcome and returns those that are held. `whole`: items and `open` are all that is not settled
     /// on the channel.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         items: Vec<Item>,
         applied: &HashMap<Key, Applied>,
         whole: bool,
-        unsettled: &mut Vec<Unsettled>,
+        open: &mut Open,
     ) -> Result<Vec<Item>, End> {
         let now = clock::now();
         let mut done = Vec::with_capacity(items.len());
         let mut letters = Vec::new();
         let mut held = Vec::new();
         let mut ignored = 0;
+        let mut told = HashSet::new();
         for item in items {
             let attempt = item.delivery.attempt(&self.options.topology);
-            let result = if let Request::End(end) = &item.request { applied.get(&key(end)) } else { None };
+            let end = item.request.end();
+            let result = end.and_then(|end| applied.get(&key(&end)));
             match fate(&item.request, result, attempt, self.options.max_attempts) {
                 Fate::Hold => held.push(item),
-                Fate::Applied => {
-                    if let Request::End(end) = &item.request {
-                        self.metrics.observe_age((now - end.occurred_at).as_seconds_f64());
+                Fate::InSteps => {
+                    if let Some(end) = end {
+                        open.add_slow(item, end);
+                    }
+                }
+                Fate::Applied | Fate::Ignored => {
+                    if let (Some(end), Some(Applied::Done { rows, kept })) = (end, result) {
+                        let first = told.insert(key(&end));
+                        tell(&item, &end, if first { (*rows, *kept) } else { (0, 0) });
+                    } else {
+                        ignored += 1;
+                    }
+                    if let Some(at) = item.request.occurred_at() {
+                        self.metrics.observe_age((now - at).as_seconds_f64());
                     }
                     done.push(item.delivery);
                 }
-                Fate::Ignored => {
-                    if let Request::Ignore { occurred_at } = item.request {
-                        self.metrics.observe_age((now - occurred_at).as_seconds_f64());
-                    }
-                    ignored += 1;
-                    done.push(item.delivery);
-                }
-                Fate::Retry { delay, error } => letters.push(self.retry(item.delivery, delay, &error)),
-                Fate::DeadLetter(reject) => letters.push(self.letter(item.delivery, &reject)),
+                Fate::Retry { delay, error, counted } => letters.push(self.retry(item, delay, &error, counted)),
+                Fate::DeadLetter(reject) => letters.push(self.letter(item, &reject)),
             }
         }
         let applied = done.len() as u64 - ignored;
         if !letters.is_empty() {
-            unsettled.append(&mut letters);
+            open.letters.append(&mut letters);
             // Confirmed ones are acknowledged there, one by one.
-            self.send_letters(unsettled).await?;
+            self.send_letters(&mut open.letters).await?;
         }
         // One acknowledgement for all: everything up to the last one is settled, here or above.
-        if whole && held.is_empty() && unsettled.is_empty() {
+        if whole && held.is_empty() && open.is_settled() {
             if let Some(last) = done.last() {
                 acknowledge(last, true).await?;
             }
@@ -213,19 +254,14 @@ impl Pipeline {
     }
 }
 
-/// The event ends that the items ask for, each distinct one once.
-fn ends(items: &[Item]) -> Vec<EventEnd> {
-    merge(items.iter().filter_map(|item| match &item.request {
-        Request::End(end) => Some(*end),
-        Request::Ignore { .. } | Request::Reject(_) => None,
-    }))
-}
-
-/// What makes event ends the same for [`merge`].
-type Key = (uuid::Uuid, Option<uuid::Uuid>);
-
-const fn key(end: &EventEnd) -> Key {
-    (end.event_id, end.team_id)
+/// Says what a message has ended: rows that are gone are gone for good. Of several messages for one event the first has the count.
+fn tell(item: &Item, end: &EventEnd, (rows, kept): (u64, u64)) {
+    let team_id = end.team_id.map(|id| id.to_string());
+    let message_id = item.message_id.as_deref();
+    tracing::debug!(event_id = %end.event_id, team_id, message_id, rows, "event ended");
+    if kept > 0 {
+        tracing::warn!(event_id = %end.event_id, message_id, rows = kept, "a trigger or rule of the backend kept rows of an ended event");
+    }
 }
 
 /// An acknowledgement that cannot reach the broker ends the epoch: the message will be delivered again.

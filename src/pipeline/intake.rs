@@ -1,13 +1,15 @@
 use time::OffsetDateTime;
 
 use crate::broker::Delivery;
-use crate::message::{Reason, Reject, decode};
+use crate::message::{Envelope, Reason, Reject, StatusMessage, decode};
 use crate::policy::{Decision, EventEnd, decide};
 
 /// One delivery and what it asks for.
 pub(super) struct Item {
     pub(super) delivery: Delivery,
     pub(super) request: Request,
+    /// For the log: the body's, or else the property.
+    pub(super) message_id: Option<String>,
 }
 
 /// What a delivery asks for, before anything is done about it.
@@ -24,23 +26,56 @@ pub(super) enum Request {
     Reject(Reject),
 }
 
-/// Understands a delivery. Never fails: what cannot be understood is a [`Request::Reject`].
-pub(super) fn intake(delivery: Delivery, max_message_bytes: u32) -> Item {
-    let request = request(&delivery, max_message_bytes);
-    Item { delivery, request }
+impl Request {
+    /// The event to end.
+    pub(super) const fn end(&self) -> Option<EventEnd> {
+        match self {
+            Self::End(end) => Some(*end),
+            Self::Ignore { .. } | Self::Reject(_) => None,
+        }
+    }
+
+    /// When the status was reached.
+    pub(super) const fn occurred_at(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::End(EventEnd { occurred_at, .. }) | Self::Ignore { occurred_at } => Some(*occurred_at),
+            Self::Reject(_) => None,
+        }
+    }
+
+    /// For the log.
+    pub(super) fn event_id(&self) -> Option<String> {
+        Some(self.end()?.event_id.to_string())
+    }
 }
 
-fn request(delivery: &Delivery, max_message_bytes: u32) -> Request {
-    let size = delivery.body().len();
+/// Understands a delivery. Never fails: what cannot be understood is a [`Request::Reject`].
+pub(super) fn intake(delivery: Delivery, max_message_bytes: u32, now: OffsetDateTime) -> Item {
+    let envelope = delivery.envelope();
+    match read(delivery.body(), &envelope, max_message_bytes, now) {
+        Ok(message) => {
+            let request = match decide(&message) {
+                Decision::Delete(end) => Request::End(end),
+                Decision::Ignore => Request::Ignore { occurred_at: message.occurred_at },
+            };
+            Item { delivery, request, message_id: message.message_id.map(|id| id.to_string()) }
+        }
+        Err(reject) => Item { delivery, request: Request::Reject(reject), message_id: envelope.message_id },
+    }
+}
+
+fn read(
+    body: &[u8],
+    envelope: &Envelope,
+    max_message_bytes: u32,
+    now: OffsetDateTime,
+) -> Result<StatusMessage, Reject> {
+    let size = body.len();
     if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(max_message_bytes) {
         let error = format!("{size} bytes, more than the {max_message_bytes} of LIFECYCLE_MAX_MESSAGE_BYTES");
-        return Request::Reject(Reject::new(Reason::TooLarge, error));
+        return Err(Reject::new(Reason::TooLarge, error));
     }
-    match decode(delivery.body(), &delivery.envelope()) {
-        Err(reject) => Request::Reject(reject),
-        Ok(message) => match decide(&message) {
-            Decision::Delete(end) => Request::End(end),
-            Decision::Ignore => Request::Ignore { occurred_at: message.occurred_at },
-        },
-    }
+    let message = decode(body, envelope)?;
+    message.check_time(now)?;
+    Ok(message)
 }

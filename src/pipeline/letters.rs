@@ -1,4 +1,5 @@
 use super::epoch::{End, acknowledge};
+use super::intake::Item;
 use super::supervisor::Pipeline;
 use crate::broker::{Delivery, Outgoing, dead_letter, wait_for_retry};
 use crate::clock;
@@ -19,22 +20,30 @@ enum Purpose {
 }
 
 impl Pipeline {
-    pub(super) fn retry(&self, delivery: Delivery, delay: usize, error: &str) -> Unsettled {
+    pub(super) fn retry(&self, item: Item, delay: usize, error: &str, counted: bool) -> Unsettled {
+        let Item { delivery, message_id, request } = item;
+        let attempt = delivery.attempt(&self.options.topology);
         tracing::warn!(
-            attempt = delivery.attempt(&self.options.topology),
-            message_id = delivery.envelope().message_id,
+            attempt,
+            counted,
+            message_id,
+            event_id = request.event_id(),
             error,
-            "message failed by itself; it waits for another try"
+            "message failed; it waits for another attempt"
         );
-        let letter = wait_for_retry(&self.options.topology, &delivery, delay, error);
+        let failed = if counted { attempt } else { attempt - 1 };
+        let letter = wait_for_retry(&self.options.topology, &delivery, delay, failed, error);
         Unsettled { delivery, letter, purpose: Purpose::Retry }
     }
 
-    pub(super) fn letter(&self, delivery: Delivery, reject: &Reject) -> Unsettled {
+    /// The reject's text stays out of the log: it may quote the body.
+    pub(super) fn letter(&self, item: Item, reject: &Reject) -> Unsettled {
+        let Item { delivery, message_id, request } = item;
         tracing::warn!(
             reason = reject.reason.as_str(),
             attempt = delivery.attempt(&self.options.topology),
-            message_id = delivery.envelope().message_id,
+            message_id,
+            event_id = request.event_id(),
             bytes = delivery.body().len(),
             "message goes to the dead-letter queue"
         );

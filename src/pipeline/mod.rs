@@ -6,13 +6,18 @@
 //!
 //! During an outage of the database a batch is held in hand, which costs it nothing, for up to a minute; after that
 //! everything goes back to the queue, which costs each message in hand one delivery, and nothing is taken until the database
-//! takes deletes again, those that it refused first of all. So an outage of any length costs a message one delivery of its limit.
+//! takes deletes again. So an outage of any length costs a message one delivery of its limit.
+//!
+//! Whether an error is an outage is told by whether other deletes pass (`apply::is_outage`, `suspects`). An event that is slow, or of
+//! which some rows cannot go, is done in steps after the others (`slow`).
 
 mod apply;
 mod epoch;
 mod intake;
 mod letters;
 mod settle;
+mod slow;
 mod supervisor;
+mod suspects;
 
 pub use supervisor::{HOLD_AT_MOST, Pipeline, PipelineOptions};

@@ -3,7 +3,10 @@
 use super::apply::Applied;
 use super::intake::Request;
 use crate::message::{Reason, Reject};
-use crate::policy::{NextStep, after_failure};
+use crate::policy::{NextStep, after_failure, named_teams};
+
+/// Ten seconds, for a message that fails without being the one at fault for certain.
+pub(super) const DELAY_IN_DOUBT: usize = 1;
 
 /// The one thing that happens to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +21,11 @@ pub(super) enum Fate {
         delay: usize,
         /// What failed.
         error: String,
+        /// Whether it counts as an attempt.
+        counted: bool,
     },
+    /// Stays unacknowledged while its event is done in steps.
+    InSteps,
     /// Into the dead-letter queue, then acknowledged.
     DeadLetter(Reject),
     /// Stays in hand and is tried again.
@@ -32,13 +39,17 @@ pub(super) fn fate(request: &Request, applied: Option<&Applied>, attempt: u32, m
         (Request::Reject(reject), _) => Fate::DeadLetter(reject.clone()),
         (Request::Ignore { .. }, _) => Fate::Ignored,
         (Request::End(_), None | Some(Applied::Held)) => Fate::Hold,
-        (Request::End(_), Some(Applied::Done(_))) => Fate::Applied,
-        (Request::End(_), Some(Applied::TeamMismatch)) => Fate::DeadLetter(Reject::new(
+        (Request::End(_), Some(Applied::Done { .. })) => Fate::Applied,
+        (Request::End(_), Some(Applied::InSteps)) => Fate::InSteps,
+        (Request::End(_), Some(Applied::TeamMismatch(owners))) => Fate::DeadLetter(Reject::new(
             Reason::TeamMismatch,
-            "the event has snapshots, but of another team than the message's team_id",
+            format!("the event has no snapshots of the message's team_id, but of {}", named_teams(owners)),
         )),
+        (Request::End(_), Some(Applied::InDoubt(error))) => {
+            Fate::Retry { delay: DELAY_IN_DOUBT, error: error.clone(), counted: false }
+        }
         (Request::End(_), Some(Applied::Failed(error))) => match after_failure(attempt, max_attempts) {
-            NextStep::Wait(delay) => Fate::Retry { delay, error: error.clone() },
+            NextStep::Wait(delay) => Fate::Retry { delay, error: error.clone(), counted: true },
             NextStep::GiveUp => Fate::DeadLetter(Reject::new(
                 Reason::AttemptsExhausted,
                 format!("failed {attempt} times, at last: {error}"),
@@ -71,9 +82,15 @@ mod tests {
     }
 
     #[test]
+    fn doubtful_failure_waits_however_often() {
+        let doubtful = Applied::InDoubt("53100".to_owned());
+        assert!(matches!(fate(&end(), Some(&doubtful), 99, 5), Fate::Retry { counted: false, .. }));
+    }
+
+    #[test]
     fn failures_wait_and_the_last_is_dead_lettered_with_its_text() {
         let failed = Applied::Failed("could not delete: no".to_owned());
-        assert!(matches!(fate(&end(), Some(&failed), 4, 5), Fate::Retry { delay: 3, .. }));
+        assert!(matches!(fate(&end(), Some(&failed), 4, 5), Fate::Retry { delay: 3, counted: true, .. }));
         let Fate::DeadLetter(reject) = fate(&end(), Some(&failed), 5, 5) else {
             panic!("the fifth of five attempts is the last");
         };

@@ -2,12 +2,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::apply::{Applied, apply};
-use super::epoch::End;
+use super::epoch::{End, Open};
 use crate::backoff::Pauses;
 use crate::broker::{BrokerAddress, Publisher, Subscription, Topology};
 use crate::lifecycle::Stop;
-use crate::policy::EventEnd;
 use crate::storage::{AccessError, Database};
 use crate::telemetry::{Dependency, Health, Metrics};
 
@@ -55,17 +53,13 @@ impl Pipeline {
     pub async fn run(self, stop: Stop) {
         let mut pauses = Pauses::for_outage();
         let mut first_contact = true;
-        let mut refused = Vec::new();
+        let mut open = Open::default();
         while !stop.soft.is_cancelled() {
             // Nothing is taken that could not be worked on.
             if !self.database_answers(first_contact, &mut pauses, &stop).await {
                 break;
             }
-            if !self.takes(&refused, &stop).await {
-                pause(&mut pauses, &stop).await;
-                continue;
-            }
-            refused.clear();
+            self.health.hold(false);
             let opening = Subscription::open(&self.options.address, &self.options.topology, self.options.prefetch);
             let opened = tokio::select! {
                 opened = opening => opened,
@@ -82,18 +76,19 @@ impl Pipeline {
                     );
                     let began = Instant::now();
                     let end = tokio::select! {
-                        end = self.epoch(&mut subscription, &stop) => end,
+                        end = self.epoch(&mut subscription, &mut open, &stop) => end,
                         () = stop.hard.cancelled() => End::Stopped,
                     };
-                    self.health.set(Dependency::Rabbitmq, end != End::Lost);
+                    open.let_go();
+                    if end == End::Lost {
+                        self.health.set(Dependency::Rabbitmq, false);
+                    }
                     subscription.end().await;
                     if began.elapsed() > GOOD_EPOCH {
                         pauses.reset();
                     }
-                    match end {
-                        End::Stopped => break,
-                        End::Lost => {}
-                        End::Outage(ends) => refused = ends,
+                    if end == End::Stopped {
+                        break;
                     }
                 }
                 Err(error) => {
@@ -118,23 +113,6 @@ impl Pipeline {
         self.publisher.close().await;
     }
 
-    /// Whether the database takes what it last refused. Some outages show in nothing else, such as a disk that is full for one
-    /// table. Their messages are back in the queue; the rule deletes the same rows whoever applies it, and however often.
-    async fn takes(&self, refused: &[EventEnd], stop: &Stop) -> bool {
-        if !refused.is_empty() {
-            let applied = tokio::select! {
-                applied = apply(&self.database, refused) => applied,
-                () = stop.soft.cancelled() => return false, // what was not committed is rolled back
-            };
-            self.count(&applied);
-            if applied.iter().all(|applied| *applied == Applied::Held) {
-                return false;
-            }
-        }
-        self.health.hold(false);
-        true
-    }
-
     /// Waits until the database answers and the role may do the job; `false` when there is no point in going on.
     async fn database_answers(&self, first_contact: bool, pauses: &mut Pauses, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
@@ -149,7 +127,10 @@ impl Pipeline {
                 }
                 Err(AccessError::Storage(error)) if error.is_transient() || !first_contact => {
                     self.health.set(Dependency::Postgres, false);
-                    tracing::warn!(error = error.one_line(), "database is away; taking no messages until it answers");
+                    tracing::warn!(
+                        error = error.one_line(),
+                        "database takes no deletes; taking no messages until it does"
+                    );
                 }
                 Err(AccessError::Storage(error)) => {
                     tracing::error!(error = error.one_line(), "cannot work on this database");

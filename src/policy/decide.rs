@@ -55,6 +55,15 @@ pub fn merge(ends: impl IntoIterator<Item = EventEnd>) -> Vec<EventEnd> {
     latest.into_iter().map(|((event_id, team_id), occurred_at)| EventEnd { event_id, team_id, occurred_at }).collect()
 }
 
+/// For a person: the teams that own an event's snapshots, the first three of them.
+#[must_use]
+pub fn named_teams(teams: &[Uuid]) -> String {
+    let named: Vec<_> = teams.iter().take(3).map(Uuid::to_string).collect();
+    let more = teams.len().saturating_sub(named.len());
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+    format!("team {}{others}", named.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

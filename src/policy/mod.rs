@@ -5,7 +5,7 @@ mod retention;
 mod retry;
 mod rule;
 
-pub use decide::{Decision, EventEnd, decide, merge};
+pub use decide::{Decision, EventEnd, decide, merge, named_teams};
 pub use retention::RetentionPolicy;
 pub use retry::{DELAYS, NextStep, after_failure};
 pub use rule::Rule;

@@ -32,8 +32,6 @@ enum Cause {
     Crowd { unanswered: usize, next: Duration },
     #[error("{0} is not within the years 1 to 9999 (UTC)")]
     OutOfRange(&'static str),
-    #[error("rows were found and none was deleted; does a trigger or rule of the host keep them?")]
-    Kept,
     /// A delete would succeed and miss rows, so it was not made.
     #[error("{0}")]
     NoAccess(String),
@@ -93,14 +91,15 @@ impl StorageError {
         Self { operation, cause: Cause::NoAnswer }
     }
 
-    /// Somebody keeps rows from being deleted without an error.
-    pub(super) const fn kept(operation: &'static str) -> Self {
-        Self { operation, cause: Cause::Kept }
-    }
-
     /// The role or the table is such that a delete would miss rows without an error.
     pub(super) fn no_access(operation: &'static str, error: &AccessError) -> Self {
         Self { operation, cause: Cause::NoAccess(error.to_string()) }
+    }
+
+    /// Whether the role or the table is such that a delete would miss rows without an error.
+    #[must_use]
+    pub const fn is_no_access(&self) -> bool {
+        matches!(self.cause, Cause::NoAccess(_))
     }
 
     /// The SQLSTATE, where the server answered.
@@ -118,7 +117,7 @@ impl StorageError {
     pub fn verdict(&self) -> Verdict {
         let Some(code) = self.code() else {
             return match &self.cause {
-                Cause::Kept | Cause::OutOfRange(_) => Verdict::Refused,
+                Cause::OutOfRange(_) => Verdict::Refused,
                 Cause::Driver(error) if is_about_the_value(error) => Verdict::Refused,
                 _ => Verdict::Outage, // no answer from the server: I/O, TLS, protocol, no free connection
             };

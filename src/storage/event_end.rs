@@ -1,8 +1,8 @@
 //! Statements of the first rule: the end of an event.
 //!
 //! A plain `DELETE … USING unnest(…)` is faster than one with a row limit, because the limit needs the rows to be found first
-//! and deleted second. So the plain one is tried first, under a short time-out; an event too large for it is emptied by
-//! the limited one, in several transactions.
+//! and deleted second. So the plain one is tried first, under a short timeout; what it cannot do is done in steps
+//! ([`super::event_steps`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,16 +10,31 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::retention_policy::Terms;
 use super::{Database, Limits, StorageError, retention_policy};
-use crate::policy::{EventEnd, RetentionPolicy, Rule};
+use crate::policy::{EventEnd, Rule};
 
-/// What became of each event end of a call, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of an event end.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// Deleted so many rows, perhaps none.
-    Deleted(u64),
-    /// Nothing to delete, and the event's snapshots belong to another team than the one named.
-    TeamMismatch,
+    /// Deleted what could be deleted, perhaps nothing.
+    Deleted {
+        /// Rows that are gone.
+        rows: u64,
+        /// Rows that a trigger or rule of the backend kept, without an error.
+        kept: u64,
+    },
+    /// Nothing was deleted: the message names a team that has no snapshots of the event, and these teams have some.
+    TeamMismatch(Vec<Uuid>),
+}
+
+/// What the end of an event would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventCount {
+    /// Its snapshots by type.
+    pub types: Vec<TypeCount>,
+    /// Where the named team has none: the teams that have some.
+    pub owners: Option<Vec<Uuid>>,
 }
 
 /// Rows an event's end would delete, by type.
@@ -33,19 +48,22 @@ pub struct TypeCount {
     pub kept: bool,
 }
 
-/// One transaction of an event that is ended in several.
-enum Step {
-    /// Rows were found; so many of them went.
-    Deleted(u64),
-    /// Nothing is left.
-    Ended(Ended),
+/// As SQL: row `s` is one that the event end `e` names. `$4` and `$5` are the retention policy. `now()` is the transaction's start:
+/// a status whose time has not come yet takes nothing that is made after it was applied.
+macro_rules! named {
+    () => {
+        "s.event_id = e.event_id AND (e.team_id IS NULL OR s.team_id = e.team_id) \
+         AND s.created_at <= LEAST(e.occurred_at, pg_catalog.now()) AND (s.snapshot_type::text = ANY ($4)) = $5"
+    };
+}
+/// As SQL: the event ends as rows of `e`, with their position from 1 on. `unnest` of several arrays is grammar, so it is not qualified.
+macro_rules! ends {
+    () => {
+        "unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS e (event_id, team_id, occurred_at, position)"
+    };
 }
 
-/// Rows a step, at most.
-const ROWS_A_STEP: u32 = 5_000;
-/// Steps in a row that find rows and delete none.
-const STEPS_IN_VAIN: u32 = 10;
-
+/// The event ends of one call, as the columns of [`ends!`].
 struct Columns {
     event_ids: Vec<Uuid>,
     team_ids: Vec<Option<Uuid>>,
@@ -53,11 +71,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(ends: &[EventEnd]) -> Self {
+    fn of<'a>(ends: impl Iterator<Item = &'a EventEnd> + Clone) -> Self {
         Self {
-            event_ids: ends.iter().map(|end| end.event_id).collect(),
-            team_ids: ends.iter().map(|end| end.team_id).collect(),
-            occurred_at: ends.iter().map(|end| end.occurred_at).collect(),
+            event_ids: ends.clone().map(|end| end.event_id).collect(),
+            team_ids: ends.clone().map(|end| end.team_id).collect(),
+            occurred_at: ends.map(|end| end.occurred_at).collect(),
         }
     }
 }
@@ -69,58 +87,18 @@ impl Database {
     pub async fn end_events(&self, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
         self.within(limits, "delete the events' snapshots", async {
             let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-            let policy = retention_policy::load(&mut tx).await?;
-            let columns = Columns::of(ends);
-            let deleted = delete(&mut tx, &columns, &policy).await?;
-            let mismatched = mismatched(&mut tx, ends, &deleted).await?;
+            let terms = retention_policy::load_checked(&mut tx).await?;
+            let columns = Columns::of(ends.iter());
+            let deleted = delete(&mut tx, &columns, &terms).await?;
+            let kept = if terms.may_keep { still_there(&mut tx, &columns, &terms).await? } else { HashMap::new() };
+            let mut owners = owners_of_mismatched(&mut tx, ends, &deleted, &terms).await?;
             Self::commit(tx).await?;
-            Ok(outcome(ends, &deleted, &mismatched))
-        })
-        .await
-    }
-
-    /// Ends one event in as many transactions as it takes, each of at most some thousand rows, and of fewer where that is
-    /// too much for the database's speed.
-    ///
-    /// An error half-way leaves what is committed deleted; the same call again deletes the rest.
-    pub async fn end_event_in_steps(&self, end: &EventEnd) -> Result<Ended, StorageError> {
-        let (mut rows, mut total, mut in_vain) = (ROWS_A_STEP, 0, 0);
-        loop {
-            match self.end_event_step(end, rows, total).await {
-                Ok(Step::Ended(ended)) => return Ok(ended),
-                Ok(Step::Deleted(0)) => {
-                    // Once or twice they were being updated by another; more often it is no chance.
-                    in_vain += 1;
-                    if in_vain == STEPS_IN_VAIN {
-                        return Err(StorageError::kept("delete some of the event's snapshots"));
-                    }
-                }
-                Ok(Step::Deleted(deleted)) => {
-                    total += deleted;
-                    in_vain = 0;
-                }
-                Err(error) if error.is_statement_timeout() && rows > 1 => rows = (rows / 8).max(1),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn end_event_step(&self, end: &EventEnd, rows: u32, before: u64) -> Result<Step, StorageError> {
-        self.within(Limits::SHORT, "delete some of the event's snapshots", async {
-            let mut tx = self.begin(Limits::SHORT, Some(Rule::EventEnd)).await?;
-            let policy = retention_policy::load(&mut tx).await?;
-            let (found, deleted) = delete_some(&mut tx, end, &policy, rows).await?;
-            // Only an empty look ends it.
-            let step = if found > 0 {
-                Step::Deleted(deleted)
-            } else {
-                let counts = HashMap::from([(0, before)]);
-                let ends = std::slice::from_ref(end);
-                let mismatched = mismatched(&mut tx, ends, &counts).await?;
-                Step::Ended(outcome(ends, &counts, &mismatched)[0])
+            let count = |rows: &HashMap<usize, u64>, position| rows.get(&position).copied().unwrap_or_default();
+            let ended = |position| match owners.remove(&position) {
+                Some(owners) => Ended::TeamMismatch(owners),
+                None => Ended::Deleted { rows: count(&deleted, position), kept: count(&kept, position) },
             };
-            Self::commit(tx).await?;
-            Ok(step)
+            Ok((0..ends.len()).map(ended).collect())
         })
         .await
     }
@@ -131,16 +109,16 @@ impl Database {
     /// A commit that has written nothing waits for no standby, and needs no transaction id; so it passes where that of a real delete
     /// waits for ever, or is refused.
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
-        self.within(limits, "delete nothing from snapshots", async {
+        self.within(limits, "test whether a delete passes", async {
             let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-            retention_policy::load(&mut tx).await?;
+            retention_policy::load_checked(&mut tx).await?;
             sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = '00000000-0000-0000-0000-000000000000' AND event_id IS NULL AND event_id IS NOT NULL")
                 .persistent(false)
                 .execute(&mut *tx)
                 .await
-                .map_err(StorageError::during("delete nothing from snapshots"))?;
+                .map_err(StorageError::during("test whether a delete passes"))?;
             // IS NULL: sqlx would ask for the type of the answer in between, and so lose the unnamed statement.
-            sqlx::query("SELECT pg_logical_emit_message(true, 'snapshot_lifecycle', 'can it commit') IS NULL")
+            sqlx::query("SELECT pg_catalog.pg_logical_emit_message(true, 'snapshot_lifecycle', 'can it commit') IS NULL")
                 .persistent(false)
                 .execute(&mut *tx)
                 .await
@@ -151,14 +129,14 @@ impl Database {
     }
 
     /// What [`end_events`](Self::end_events) would do to one event, by type.
-    pub async fn count_event(&self, end: &EventEnd) -> Result<Vec<TypeCount>, StorageError> {
+    pub async fn count_event(&self, end: &EventEnd) -> Result<EventCount, StorageError> {
         self.within(Limits::LONG, "count the event's snapshots", async {
             let mut tx = self.begin(Limits::LONG, None).await?;
-            let policy = retention_policy::load(&mut tx).await?;
+            let terms = retention_policy::load_checked(&mut tx).await?;
             let rows: Vec<(String, i64)> = sqlx::query_as(
-                "SELECT snapshot_type, count(*) FROM ONLY public.snapshots \
-             WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= $3 \
-             GROUP BY snapshot_type ORDER BY snapshot_type",
+                "SELECT snapshot_type::text, pg_catalog.count(*) FROM ONLY public.snapshots \
+                 WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
+                 GROUP BY 1 ORDER BY 1",
             )
             .persistent(false)
             .bind(end.event_id)
@@ -167,13 +145,15 @@ impl Database {
             .fetch_all(&mut *tx)
             .await
             .map_err(StorageError::during("count the event's snapshots"))?;
+            let any = HashMap::from([(0, rows.len() as u64)]);
+            let owners = owners_of_mismatched(&mut tx, std::slice::from_ref(end), &any, &terms).await?.remove(&0);
             Self::commit(tx).await?;
-            let with_fate = |(snapshot_type, rows): (String, i64)| TypeCount {
-                kept: policy.keeps(&snapshot_type),
+            let count = |(snapshot_type, rows): (String, i64)| TypeCount {
+                kept: terms.policy.keeps(&snapshot_type),
                 snapshot_type,
                 rows,
             };
-            Ok(rows.into_iter().map(with_fate).collect())
+            Ok(EventCount { types: rows.into_iter().map(count).collect(), owners })
         })
         .await
     }
@@ -183,106 +163,105 @@ impl Database {
 async fn delete(
     tx: &mut Transaction<'static, Postgres>,
     columns: &Columns,
-    policy: &RetentionPolicy,
+    terms: &Terms,
 ) -> Result<HashMap<usize, u64>, StorageError> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "WITH gone AS ( \
-             DELETE FROM ONLY public.snapshots AS s \
-             USING unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS e (event_id, team_id, occurred_at, position) \
-             WHERE s.event_id = e.event_id AND (e.team_id IS NULL OR s.team_id = e.team_id) AND s.created_at <= e.occurred_at \
-               AND (s.snapshot_type::text = ANY ($4)) = $5 \
-             RETURNING e.position \
-         ) SELECT position, count(*) FROM gone GROUP BY position",
-    )
-    .persistent(false)
-    .bind(&columns.event_ids)
-    .bind(&columns.team_ids)
-    .bind(&columns.occurred_at)
-    .bind(policy.exceptions())
-    .bind(policy.keeps_by_default())
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(StorageError::during("delete the events' snapshots"))?;
-    Ok(rows
-        .into_iter()
-        .map(|(position, count)| (usize::try_from(position - 1).unwrap_or_default(), count.unsigned_abs()))
-        .collect())
+    // Position 0 says whether row-level security binds the role now.
+    const SQL: &str = concat!(
+        "WITH gone AS (DELETE FROM ONLY public.snapshots AS s USING ",
+        ends!(),
+        " WHERE ",
+        named!(),
+        " RETURNING e.position) \
+         SELECT position, pg_catalog.count(*) FROM gone GROUP BY position \
+         UNION ALL SELECT 0, pg_catalog.row_security_active('public.snapshots')::int"
+    );
+    let rows = by_position(tx, SQL, "delete the events' snapshots", columns, terms).await?;
+    let (bound, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(position, _)| *position == 0);
+    terms.check_still_seen(bound.iter().any(|(_, bound)| *bound == 1))?;
+    Ok(indexed(rows))
 }
 
-/// Found and deleted rows of one event, at most `limit`. The row is found by its place in the table, which is exact
-/// within one table and one statement, and every condition is asked again of the row that is deleted.
-async fn delete_some(
+/// Rows that are still there after the delete, by position: something of the backend's keeps them.
+async fn still_there(
     tx: &mut Transaction<'static, Postgres>,
-    end: &EventEnd,
-    policy: &RetentionPolicy,
-    limit: u32,
-) -> Result<(u64, u64), StorageError> {
-    let (found, deleted): (i64, i64) = sqlx::query_as(
-        "WITH doomed AS MATERIALIZED ( \
-             SELECT ctid FROM ONLY public.snapshots \
-             WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= $3 AND (snapshot_type::text = ANY ($4)) = $5 \
-             LIMIT $6 \
-         ), gone AS ( \
-             DELETE FROM ONLY public.snapshots AS s USING doomed AS d \
-             WHERE s.ctid = d.ctid \
-               AND s.event_id = $1 AND ($2::uuid IS NULL OR s.team_id = $2) AND s.created_at <= $3 AND (s.snapshot_type::text = ANY ($4)) = $5 \
-             RETURNING 1 \
-         ) SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone)",
-    )
-    .persistent(false)
-    .bind(end.event_id)
-    .bind(end.team_id)
-    .bind(end.occurred_at)
-    .bind(policy.exceptions())
-    .bind(policy.keeps_by_default())
-    .bind(i64::from(limit))
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(StorageError::during("delete some of the event's snapshots"))?;
-    Ok((found.unsigned_abs(), deleted.unsigned_abs()))
+    columns: &Columns,
+    terms: &Terms,
+) -> Result<HashMap<usize, u64>, StorageError> {
+    const SQL: &str = concat!(
+        "SELECT e.position, pg_catalog.count(*) FROM ",
+        ends!(),
+        " JOIN ONLY public.snapshots AS s ON ",
+        named!(),
+        " GROUP BY e.position"
+    );
+    Ok(indexed(by_position(tx, SQL, "count what the backend keeps", columns, terms).await?))
 }
 
-/// Positions of the ends that named a team, deleted nothing, and whose event has snapshots of other teams only.
-async fn mismatched(
+async fn by_position(
+    tx: &mut Transaction<'static, Postgres>,
+    sql: &'static str,
+    operation: &'static str,
+    columns: &Columns,
+    terms: &Terms,
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    sqlx::query_as(sql)
+        .persistent(false)
+        .bind(&columns.event_ids)
+        .bind(&columns.team_ids)
+        .bind(&columns.occurred_at)
+        .bind(terms.policy.exceptions())
+        .bind(terms.policy.keeps_by_default())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StorageError::during(operation))
+}
+
+/// Counts by position from 0 on.
+fn indexed(rows: Vec<(i64, i64)>) -> HashMap<usize, u64> {
+    rows.into_iter().map(|(position, count)| (index(position), count.unsigned_abs())).collect()
+}
+
+fn index(position: i64) -> usize {
+    usize::try_from(position - 1).unwrap_or_default()
+}
+
+/// The teams that own the snapshots, by the position of an end that names a team, deleted nothing, and whose event has snapshots that it would have
+/// deleted had it named their team, and none of the named team.
+///
+/// Where an event has snapshots of several teams, a duplicate of the message that ended one team's part looks the same, because nothing
+/// is left that shows the first; it is harmless, and is told as a mismatch.
+pub(super) async fn owners_of_mismatched(
     tx: &mut Transaction<'static, Postgres>,
     ends: &[EventEnd],
     deleted: &HashMap<usize, u64>,
-) -> Result<Vec<usize>, StorageError> {
+    terms: &Terms,
+) -> Result<HashMap<usize, Vec<Uuid>>, StorageError> {
+    const SQL: &str = concat!(
+        "SELECT e.position, pg_catalog.array_agg(DISTINCT s.team_id) FROM ",
+        ends!(),
+        " JOIN ONLY public.snapshots AS s ON s.event_id = e.event_id AND s.team_id IS NOT NULL \
+             AND s.created_at <= LEAST(e.occurred_at, pg_catalog.now()) AND (s.snapshot_type::text = ANY ($4)) = $5 \
+         WHERE NOT EXISTS (SELECT FROM ONLY public.snapshots AS o WHERE o.event_id = e.event_id AND o.team_id = e.team_id) \
+         GROUP BY e.position"
+    );
     // By event: where two ends of a batch name the same event, its rows are counted at one of them only.
     let deleted_of: HashSet<Uuid> =
         deleted.iter().filter(|(_, rows)| **rows > 0).map(|(position, _)| ends[*position].event_id).collect();
-    let suspects: Vec<(usize, Uuid, Uuid)> = ends
-        .iter()
-        .enumerate()
-        .filter_map(|(position, end)| Some((position, end.event_id, end.team_id?)))
-        .filter(|(_, event_id, _)| !deleted_of.contains(event_id))
-        .collect();
+    let is_suspect = |end: &EventEnd| end.team_id.is_some() && !deleted_of.contains(&end.event_id);
+    let suspects: Vec<usize> = (0..ends.len()).filter(|position| is_suspect(&ends[*position])).collect();
     if suspects.is_empty() {
-        return Ok(Vec::new());
+        return Ok(HashMap::new());
     }
-    let positions: Vec<i64> = sqlx::query_scalar(
-        "SELECT e.position FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS e (event_id, team_id, position) \
-         WHERE EXISTS (SELECT FROM ONLY public.snapshots AS s WHERE s.event_id = e.event_id AND s.team_id <> e.team_id) \
-           AND NOT EXISTS (SELECT FROM ONLY public.snapshots AS s WHERE s.event_id = e.event_id AND s.team_id = e.team_id)",
-    )
-    .persistent(false)
-    .bind(suspects.iter().map(|(_, event_id, _)| *event_id).collect::<Vec<_>>())
-    .bind(suspects.iter().map(|(.., team_id)| *team_id).collect::<Vec<_>>())
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(StorageError::during("compare the events' teams"))?;
-    Ok(positions
-        .into_iter()
-        .filter_map(|position| suspects.get(usize::try_from(position - 1).ok()?))
-        .map(|(position, ..)| *position)
-        .collect())
-}
-
-fn outcome(ends: &[EventEnd], deleted: &HashMap<usize, u64>, mismatched: &[usize]) -> Vec<Ended> {
-    let mut outcome: Vec<_> =
-        (0..ends.len()).map(|position| Ended::Deleted(deleted.get(&position).copied().unwrap_or_default())).collect();
-    for position in mismatched {
-        outcome[*position] = Ended::TeamMismatch;
-    }
-    outcome
+    let columns = Columns::of(suspects.iter().map(|position| &ends[*position]));
+    let rows: Vec<(i64, Vec<Uuid>)> = sqlx::query_as(SQL)
+        .persistent(false)
+        .bind(&columns.event_ids)
+        .bind(&columns.team_ids)
+        .bind(&columns.occurred_at)
+        .bind(terms.policy.exceptions())
+        .bind(terms.policy.keeps_by_default())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StorageError::during("compare the events' teams"))?;
+    Ok(rows.into_iter().filter_map(|(position, owners)| Some((*suspects.get(index(position))?, owners))).collect())
 }

@@ -1,7 +1,8 @@
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Database, Limits, StorageError};
+use super::access::{Problems, silent_problems};
+use super::{AccessError, Database, Limits, StorageError};
 use crate::policy::RetentionPolicy;
 
 /// The policy as it stands in this transaction: read with each batch, so a change holds from the next one on.
@@ -12,8 +13,65 @@ pub(super) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<Rete
             .fetch_all(&mut **tx)
             .await
             .map_err(StorageError::during("read the retention policy"))?;
-    let keep_by_default = rows.iter().any(|(name, keep)| name == "*" && *keep);
-    Ok(RetentionPolicy::new(keep_by_default, rows.into_iter().filter(|(name, _)| name != "*")))
+    Ok(policy(rows))
+}
+
+/// What a delete of the worker's goes by, as it stands in its transaction.
+pub(super) struct Terms {
+    /// Which types outlive their event.
+    pub(super) policy: RetentionPolicy,
+    /// A trigger or rule of the backend may keep rows without an error.
+    pub(super) may_keep: bool,
+    /// Row-level security binds the role, by policies that are plainly `true`.
+    bound: bool,
+}
+
+impl Terms {
+    /// Called with what the deleting statement itself says. A table's policies cannot change between the two; a role's attribute
+    /// BYPASSRLS can.
+    pub(super) fn check_still_seen(&self, bound_now: bool) -> Result<(), StorageError> {
+        if bound_now && !self.bound {
+            let problem = "row-level security has just begun to bind it".to_owned();
+            return Err(StorageError::no_access("delete snapshots", &AccessError::Role(vec![problem])));
+        }
+        Ok(())
+    }
+}
+
+/// The policy, and in the same statement whether the delete that follows in this transaction will reach every row (see
+/// [`super::access::silent_problems`]). A privilege revoked in between is no danger: without it the delete fails.
+pub(super) async fn load_checked(tx: &mut Transaction<'static, Postgres>) -> Result<Terms, StorageError> {
+    const WHAT: &str = "check the role's privileges and read the retention policy";
+    let row: TermsRow = sqlx::query_as(concat!(
+        "SELECT ARRAY(SELECT snapshot_type FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS types, \
+         ARRAY(SELECT keep_after_event FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS keep, \
+         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'public.snapshots'::regclass AND tgenabled <> 'D' \
+                 AND NOT tgisinternal AND tgtype & 11 = 11) /* BEFORE DELETE FOR EACH ROW */ \
+         OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = 'public.snapshots'::regclass AND ev_type = '4') AS may_keep, \
+         pg_catalog.row_security_active('public.snapshots') AS bound, ",
+        silent_problems!(),
+    ))
+    .persistent(false)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(StorageError::during(WHAT))?;
+    row.problems.refuse().map_err(|error| StorageError::no_access(WHAT, &error))?;
+    Ok(Terms { policy: policy(row.types.into_iter().zip(row.keep)), may_keep: row.may_keep, bound: row.bound })
+}
+
+#[derive(sqlx::FromRow)]
+struct TermsRow {
+    types: Vec<String>,
+    keep: Vec<bool>,
+    may_keep: bool,
+    bound: bool,
+    #[sqlx(flatten)]
+    problems: Problems,
+}
+
+fn policy(types: impl IntoIterator<Item = (String, bool)>) -> RetentionPolicy {
+    let (all, types): (Vec<_>, Vec<_>) = types.into_iter().partition(|(name, _)| name == "*");
+    RetentionPolicy::new(all.iter().any(|(_, keep)| *keep), types)
 }
 
 /// A row of the retention policy, with the snapshots that it speaks for.

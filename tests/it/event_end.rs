@@ -142,6 +142,16 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
              SELECT '{team}', 'offer', '{event}', '{{}}', now() - interval '1 hour' FROM generate_series(1, 6000)"
         ))
         .await;
+    let other_team = world.team().await;
+    let stay = set([
+        world.insert(&Snapshot::of(team)).await,
+        world.insert(&Snapshot::of(team).event(event).kind("qna")).await,
+        world.insert(&Snapshot::of(other_team).event(event)).await,
+        world.insert(&Snapshot::of(team).event(event).created_at(now() + Duration::DAY)).await,
+        world.insert(&Snapshot::of(team).event(event).without_created_at()).await,
+    ]);
+    let made_since = now() - Duration::MINUTE;
+    let newer = world.insert(&Snapshot::of(team).event(event).created_at(made_since)).await;
     // A slow host: six seconds for all of them, which no single statement is given.
     world.make_each_delete_take("0.001").await;
     world
@@ -153,17 +163,52 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
         )
         .await;
     world.insert(&Snapshot::of(team).event(neighbour)).await;
-    let survivor = world.insert(&Snapshot::of(team)).await;
     let worker = world
         .worker_with(&[("LIFECYCLE_EVICT_INTERVAL", "1000d"), ("LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", "100000")])
         .await;
-    world.publish_raw(&[body(event, "confirmed", now()), body(neighbour, "confirmed", now())]).await;
+    let ended = body_of_team(event, Some(team), "confirmed", made_since - Duration::MICROSECOND);
+    world.publish_raw(&[ended, body(neighbour, "confirmed", now())]).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
-    assert_eq!(world.snapshots().await, set([survivor]));
+    let mut stay = stay;
+    stay.insert(newer);
+    assert_eq!(world.snapshots().await, stay);
     let transactions: i64 =
         sqlx::query_scalar("SELECT count(*) FROM public.transactions").fetch_one(&world.pool).await.unwrap();
     assert!(transactions > 2, "{transactions} transactions for 6,001 rows");
     assert_eq!(world.dead_letters().await, 0);
+}
+
+#[tokio::test]
+async fn slow_event_lets_others_pass_and_outlives_its_worker() {
+    let world = World::new().await;
+    let (team, slow) = (world.team().await, world.event().await);
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{slow}') EXECUTE FUNCTION public.slow()"
+        ))
+        .await;
+    for _ in 0..30 {
+        world.insert(&Snapshot::of(team).event(slow)).await;
+    }
+    let survivor = world.insert(&Snapshot::of(team)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.confirm_event(slow, now()).await;
+    for round in 1..=3 {
+        world.publish_raw(&world.ending_events(10).await).await;
+        worker.reaches("messages_total{outcome=\"applied\"}", f64::from(round) * 10.0).await;
+    }
+    assert!(world.count(&format!("event_id = '{slow}'")).await > 0, "the others passed before it was done");
+    crate::support::eventually("some of it to be done", async || {
+        world.count(&format!("event_id = '{slow}'")).await < 30
+    })
+    .await;
+    worker.kill();
+    let next = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    next.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(world.snapshots().await, set([survivor]));
+    next.stop().await;
+    assert_eq!((world.waiting().await, world.dead_letters().await), (0, 0));
 }
 
 #[tokio::test]

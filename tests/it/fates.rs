@@ -63,10 +63,11 @@ async fn instant_that_the_database_has_no_type_for_is_dead_lettered_and_crashes_
         format!(r#"{{"event_id":"{}","status":"confirmed","occurred_at":"{at}"}}"#, Uuid::new_v4()).into_bytes()
     });
     world.publish_raw(&bodies).await;
-    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
-    for letter in world.take_dead_letters(2).await {
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    // The third is readable, and far ahead of every clock.
+    for letter in world.take_dead_letters(3).await {
         assert_eq!(letter.reason(), "invalid_message");
-        assert!(bodies[..2].contains(&letter.body));
+        assert!(bodies[..3].contains(&letter.body));
     }
     worker.stop().await;
 }
@@ -113,6 +114,8 @@ async fn another_teams_event_is_a_mismatch_and_nothing_is_deleted() {
     world.publish_raw(&[wrong.clone(), body_of_team(without_rows, Some(stranger), "confirmed", now())]).await;
     let letters = world.take_dead_letters(1).await;
     assert_eq!((letters[0].reason().as_str(), &letters[0].body), ("team_mismatch", &wrong));
+    let error = letters[0].header("lifecycle-error");
+    assert!(error.contains(&team.to_string()), "it names the owner: {error}");
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     assert_eq!(world.snapshots().await, set([row]));
 }
@@ -219,6 +222,146 @@ async fn one_that_keeps_failing_waits_then_is_dead_lettered_and_its_neighbours_g
     assert!((worker.metric("messages_total{outcome=\"retried\"}") - 1.0).abs() < 0.1);
     worker.stop().await;
     assert_eq!(world.depth(&world.queue).await, 0);
+}
+
+#[tokio::test]
+async fn another_teams_snapshots_that_would_stay_anyway_are_no_mismatch() {
+    let world = World::new().await;
+    let (team, other, event) = (world.team().await, world.team().await, world.event().await);
+    let at = now() - time::Duration::MINUTE;
+    let outlives = world.insert(&Snapshot::of(other).event(event).kind("qna")).await;
+    let newer = world.insert(&Snapshot::of(other).event(event).created_at(at + time::Duration::SECOND)).await;
+    let worker = world.worker().await;
+    world.publish_raw(&[body_of_team(event, Some(team), "confirmed", at)]).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!((world.snapshots().await, world.dead_letters().await), (set([outlives, newer]), 0));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn any_sqlstate_that_a_trigger_raises_for_one_event_is_its_own_messages_failure() {
+    const CODES: [&str; 13] = [
+        "08001", "08006", "25006", "40001", "40P01", "53100", "53300", "57014", "57P01", "57P03", "58030", "P0001",
+        "XX000",
+    ];
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE public.curse (event_id uuid PRIMARY KEY, code text);
+             CREATE FUNCTION public.curse() RETURNS trigger LANGUAGE plpgsql AS $$
+             DECLARE found text := (SELECT c.code FROM public.curse AS c WHERE c.event_id = OLD.event_id);
+             BEGIN
+                 IF found IS NOT NULL THEN RAISE EXCEPTION 'cursed %', found USING ERRCODE = found; END IF;
+                 RETURN OLD;
+             END $$;
+             CREATE TRIGGER curse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.curse()",
+        )
+        .await;
+    let team = world.team().await;
+    let (mut rows, mut bodies) = (std::collections::BTreeSet::new(), Vec::new());
+    for code in CODES {
+        let event = world.event().await;
+        world.sql(format!("INSERT INTO public.curse VALUES ('{event}', '{code}')")).await;
+        rows.insert(world.insert(&Snapshot::of(team).event(event)).await);
+        bodies.push(body(event, "confirmed", now()));
+    }
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.publish_raw(&bodies).await;
+    let mut others = 0.0;
+    crate::support::eventually("each to be a dead letter while others pass", async || {
+        world.publish_raw(&world.ending_events(1).await).await;
+        others += 1.0;
+        worker.reaches("messages_total{outcome=\"applied\"}", others).await;
+        world.dead_letters().await as usize == CODES.len()
+    })
+    .await;
+    for letter in world.take_dead_letters(u32::try_from(CODES.len()).unwrap()).await {
+        assert_eq!(
+            (letter.reason().as_str(), letter.header("lifecycle-attempt").as_str()),
+            ("attempts_exhausted", "1")
+        );
+        assert!(letter.header("lifecycle-error").contains("cursed"), "{}", letter.header("lifecycle-error"));
+    }
+    assert_eq!(world.snapshots().await, rows);
+    worker.stop().await;
+    assert_eq!(world.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn row_that_cannot_go_costs_itself_only_by_message_and_by_hand() {
+    let world = World::new().await;
+    let (team, by_message, by_hand) = (world.team().await, world.event().await, world.event().await);
+    world.sql("CREATE TABLE public.page_views (snapshot_id uuid REFERENCES public.snapshots (id))").await;
+    let mut referenced = Vec::new();
+    for event in [by_message, by_hand] {
+        for n in 0..100 {
+            let id = world.insert(&Snapshot::of(team).event(event)).await;
+            if n == 50 {
+                world.sql(format!("INSERT INTO public.page_views VALUES ('{id}')")).await;
+                referenced.push(id);
+            }
+        }
+    }
+    let survivor = world.insert(&Snapshot::of(team)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.confirm_event(by_message, now()).await;
+    let letter = world.take_dead_letters(1).await.remove(0);
+    let error = letter.header("lifecycle-error");
+    assert_eq!(letter.reason(), "attempts_exhausted");
+    assert!(error.contains("1 of the event's snapshots") && error.contains(&referenced[0].to_string()), "{error}");
+    assert!((worker.metric("snapshots_deleted_total{rule=\"event_end\"}") - 99.0).abs() < 0.1);
+
+    let done = world.run(&["delete-event", &by_hand.to_string(), "--yes"]).await;
+    assert_eq!((done.code, done.json()["deleted"].as_u64()), (1, Some(99)), "{done:?}");
+    assert!(done.stderr.contains(&referenced[1].to_string()) && done.stderr.contains("page_views"), "{done:?}");
+    assert_eq!(world.snapshots().await, set([referenced[0], referenced[1], survivor]));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_keeps_are_told() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world
+        .sql(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.snapshot_type = 'rooms') EXECUTE FUNCTION public.keep()",
+        )
+        .await;
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let kept = world.insert(&Snapshot::of(team).event(event).kind("rooms")).await;
+    let worker = world.worker().await;
+    world.confirm_event(event, now()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    let told = worker.logged("a trigger or rule of the backend kept rows of an ended event");
+    assert_eq!((told[0]["rows"].as_u64(), told[0]["event_id"].as_str()), (Some(1), Some(event.to_string().as_str())));
+    let by_hand = world.run(&["delete-event", &event.to_string(), "--yes"]).await;
+    assert_eq!((by_hand.code, &by_hand.json()["deleted"], &by_hand.json()["kept"]), (0, &0.into(), &1.into()));
+    assert_eq!((world.snapshots().await, world.dead_letters().await), (set([kept]), 0));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn status_far_ahead_of_the_clock_is_refused_and_one_a_little_ahead_takes_nothing_made_since() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    let ahead = |minutes| now() + time::Duration::minutes(minutes);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let made_since = world.insert(&Snapshot::of(team).event(event).created_at(ahead(2))).await;
+    let worker = world.worker().await;
+    let far = body(event, "confirmed", ahead(6));
+    world.publish_raw(&[far.clone(), body(event, "confirmed", ahead(4))]).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!((letter.reason().as_str(), &letter.body), ("invalid_message", &far));
+    let error = letter.header("lifecycle-error");
+    assert!(error.contains("more than five minutes ahead of the clock"), "{error}");
+    assert_eq!(world.snapshots().await, set([made_since]));
+    let publish =
+        ["publish", "--event-id", &event.to_string(), "--status", "confirmed", "--occurred-at", "2099-01-01T00:00:00Z"];
+    let refused = world.run(&publish).await;
+    assert!(refused.code == 1 && refused.stderr.contains("more than five minutes ahead"), "{refused:?}");
+    worker.stop().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use super::lines::Lines;
 use crate::broker::{BrokerAddress, Outgoing, PublishStream, Published};
 use crate::cli::interrupt::interrupted;
 use crate::cli::output::{counted, one_line, progress};
-use crate::message::StatusMessage;
+use crate::clock;
+use crate::message::{InvalidStatusMessage, StatusMessage};
 
 /// What was published from a file.
 #[derive(Debug, Serialize)]
@@ -84,7 +85,7 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
         }
         let body = line.trim_ascii();
         if lines.number > skip && !body.is_empty() {
-            let message = match StatusMessage::from_json(body) {
+            let message = match checked(body) {
                 Ok(message) => message,
                 Err(error) => {
                     bad_line = Some(lines.number);
@@ -103,6 +104,13 @@ async fn send_lines(lines: &mut Lines, stream: &mut PublishStream, exchange: &st
     };
     bar.finish_and_clear();
     End { last_line: last_line.max(skip), stopped, bad_line }
+}
+
+/// By the same rules as the worker.
+fn checked(body: &[u8]) -> Result<StatusMessage, InvalidStatusMessage> {
+    let message = StatusMessage::from_json(body)?;
+    message.check_time(clock::now())?;
+    Ok(message)
 }
 
 fn others(published: &Published) -> String {

@@ -17,7 +17,7 @@ use super::output::{OutputOptions, Rows, counted, if_room, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
-use crate::message::{EventStatus, StatusMessage, json_schema};
+use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage, json_schema};
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
 #[derive(Debug, Args)]
@@ -100,6 +100,7 @@ impl Options {
             step: self.step,
             occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
+        message.check_time(clock::now()).map_err(InvalidStatusMessage::from)?;
         let outgoing = Outgoing::status(&self.broker.exchange, &message)?;
         for answer in publisher.publish(&[&outgoing]).await {
             answer.context("the message was not published")?;

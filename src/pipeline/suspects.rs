@@ -1,0 +1,85 @@
+//! Whose fault an error is that may be the database's or one event's own, such as 53100 or 08001: a trigger may raise anything.
+//!
+//! It is the event's own once another delete has passed since it failed. Until then its messages wait, and the try is not counted.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::apply::Key;
+
+/// Events in doubt, none of which has passed and nothing else either, from which on it looks like an outage.
+const LIKE_AN_OUTAGE: usize = 3;
+/// A failure longer ago says nothing about now: its message comes again before that, here or elsewhere.
+const RECENT: Duration = Duration::from_mins(1);
+/// More are forgotten, which costs each of them one more try.
+const REMEMBERED: usize = 10_000;
+
+/// Events that failed with such an error: how many deletes had passed by then, and when.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    passed: u64,
+    failed: HashMap<Key, (u64, Instant)>,
+}
+
+impl Suspects {
+    /// A delete of rows has been committed.
+    pub(super) fn passed(&mut self, key: Key) {
+        self.passed += 1;
+        self.failed.remove(&key);
+    }
+
+    /// The event fails and will be tried in steps: what passes from now on beside it counts.
+    pub(super) fn note(&mut self, key: Key) {
+        self.failed.entry(key).or_insert((self.passed, Instant::now()));
+    }
+
+    /// The event has failed. Whether it is its own fault: something else has passed since it failed before.
+    pub(super) fn failed(&mut self, key: Key) -> bool {
+        if self.failed.len() >= REMEMBERED {
+            self.failed.clear();
+        }
+        self.failed.insert(key, (self.passed, Instant::now())).is_some_and(|(before, _)| before < self.passed)
+    }
+
+    /// Whether several events have failed lately and nothing has passed since.
+    pub(super) fn look_like_an_outage(&self) -> bool {
+        let in_doubt = |(before, at): &&(u64, Instant)| *before == self.passed && at.elapsed() < RECENT;
+        self.failed.values().filter(in_doubt).count() >= LIKE_AN_OUTAGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn key(event: u128) -> Key {
+        (Uuid::from_u128(event), None)
+    }
+
+    #[test]
+    fn failure_is_its_own_once_another_has_passed_since() {
+        let mut suspects = Suspects::default();
+        suspects.passed(key(9));
+        assert!(!suspects.failed(key(1)), "what passed before shows nothing");
+        assert!(!suspects.failed(key(1)));
+        suspects.passed(key(2));
+        suspects.note(key(1));
+        assert!(suspects.failed(key(1)), "to be noted again takes nothing away");
+        assert!(!suspects.failed(key(1)), "each failure needs evidence of its own");
+    }
+
+    #[test]
+    fn several_failures_look_like_an_outage_until_something_passes() {
+        let mut suspects = Suspects::default();
+        for event in 0..3 {
+            assert!(!suspects.look_like_an_outage(), "{event}");
+            suspects.failed(key(event));
+        }
+        assert!(suspects.look_like_an_outage());
+        suspects.passed(key(9));
+        assert!(!suspects.look_like_an_outage());
+    }
+}
