@@ -32,7 +32,7 @@
 //! | [`http`] | health and metrics |
 //! | [`doctor`] | what can be wrong with a deployment, each with its mend |
 //! | [`probe`] | looks at the servers for readiness and gauges |
-//! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`lifecycle`] | leaves |
+//! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`network`], [`lifecycle`] | leaves |
 //! | [`cli`] | one file a command; `run` is the only place where everything is put together |
 
 pub mod backoff;
@@ -44,6 +44,7 @@ pub mod doctor;
 pub mod http;
 pub mod lifecycle;
 pub mod message;
+pub mod network;
 pub mod outbox;
 pub mod pipeline;
 pub mod policy;
