@@ -1,6 +1,9 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
+use super::BrokerAddress;
+use super::connection::ConnectFailure;
+
 /// Something at the broker failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -15,9 +18,16 @@ pub enum BrokerError {
     /// The broker did not answer in time.
     #[error("could not {0}: no answer in time")]
     TimedOut(&'static str),
-    /// Nothing that speaks AMQP is there.
-    #[error("could not reach RabbitMQ: {0}")]
-    Unreachable(String),
+    /// There is no connection. Says where to and what to do about it.
+    #[error("could not connect to RabbitMQ at {server}: {failure}; {fix}")]
+    NotConnected {
+        /// As in `amqp://host:5672`.
+        server: String,
+        /// Why.
+        failure: ConnectFailure,
+        /// What to do about it.
+        fix: &'static str,
+    },
     /// Exchanges or queues are not there, or not as they should be.
     #[error("{0}")]
     Topology(String),
@@ -28,14 +38,42 @@ impl BrokerError {
         move |cause| Self::Failed { operation, cause }
     }
 
+    pub(super) fn connecting(address: &BrokerAddress, failure: ConnectFailure) -> Self {
+        let fix = match &failure {
+            ConnectFailure::Silent => {
+                "look for a firewall or a wrong address in AMQP_URL; a port for TLS stays silent towards amqp://"
+            }
+            ConnectFailure::Unreachable(_) | ConnectFailure::NoBroker if address.is_encrypted() => {
+                "correct host and port in AMQP_URL; amqps needs a port for TLS, the host's name in the certificate, and its authority among the system's or in cacertfile="
+            }
+            ConnectFailure::Unreachable(_) | ConnectFailure::NoBroker => {
+                "start RabbitMQ, or correct host and port in AMQP_URL; a port for TLS needs amqps://"
+            }
+            ConnectFailure::Refused(error) if Self::is_not_allowed(error) => {
+                "correct the virtual host in AMQP_URL (the vhost / is written %2f, as in amqp://…/%2f), or let the user into it: rabbitmqctl set_permissions"
+            }
+            ConnectFailure::Refused(error) if Self::soft_error(error) == Some(AMQPSoftError::ACCESSREFUSED) => {
+                "correct user and password in AMQP_URL; RabbitMQ lets the user guest in from its own machine only"
+            }
+            ConnectFailure::Refused(_) => "see what RabbitMQ says in its log",
+        };
+        Self::NotConnected { server: address.host(), failure, fix }
+    }
+
     /// Whether waiting may mend it. A refused login, a missing permission, a wrong topology will not mend themselves, so at the
     /// start they stop the program.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Topology(_) => false,
-            Self::TimedOut(_) | Self::Unreachable(_) => true,
-            Self::Failed { cause, .. } => match cause.kind() {
+            Self::TimedOut(_) => true,
+            Self::NotConnected { failure: ConnectFailure::Unreachable(error), .. } => {
+                !is_about_a_certificate(&error.to_string())
+            }
+            Self::NotConnected { failure: ConnectFailure::Silent | ConnectFailure::NoBroker, .. } => true,
+            Self::Failed { cause, .. } | Self::NotConnected { failure: ConnectFailure::Refused(cause), .. } => match cause
+                .kind()
+            {
                 ErrorKind::ProtocolError(error) => !matches!(
                     error.kind(),
                     AMQPErrorKind::Soft(
@@ -83,16 +121,9 @@ impl BrokerError {
     }
 
     /// Whether the broker closed the connection because the virtual host is not there or not the user's, and not for the login.
-    #[must_use]
-    pub fn is_about_vhost(&self) -> bool {
-        matches!(self, Self::Failed { cause, .. } if matches!(cause.kind(),
-            ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED))))
-    }
-
-    /// Whether the broker refused the login.
-    #[must_use]
-    pub fn is_login_refused(&self) -> bool {
-        matches!(self, Self::Failed { cause, .. } if Self::soft_error(cause) == Some(AMQPSoftError::ACCESSREFUSED))
+    fn is_not_allowed(error: &lapin::Error) -> bool {
+        matches!(error.kind(), ErrorKind::ProtocolError(error)
+            if matches!(error.kind(), AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)))
     }
 
     /// The error and its causes in one line. The broker's text names exchanges, queues and users, never a password.

@@ -1,14 +1,10 @@
-use std::io;
-
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use lapin::protocol::connection::AMQPMethod;
 use lapin::protocol::{AMQPClass, parse_class};
-use lapin::runtime::default_runtime;
-use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
-use super::connection::CONNECT_TIMEOUT;
+use super::connection::{CONNECT_TIMEOUT, ConnectFailure, reach};
 use super::{BrokerAddress, BrokerError};
 
 /// What a broker says first, before any login.
@@ -31,28 +27,25 @@ const LARGEST: usize = 64 * 1024;
 ///
 /// Shows what is wrong with address and TLS apart from what is wrong with the login.
 pub async fn greeting(address: &BrokerAddress) -> Result<Greeting, BrokerError> {
-    const WHAT: &str = "reach RabbitMQ";
-    let read = async { read(address).await.map_err(|error| BrokerError::Unreachable(error.to_string())) };
-    timeout(CONNECT_TIMEOUT, read).await.map_err(|_| BrokerError::TimedOut(WHAT))?
+    let read = timeout(CONNECT_TIMEOUT, read(address)).await.unwrap_or(Err(ConnectFailure::Silent));
+    read.map_err(|failure| BrokerError::connecting(address, failure))
 }
 
-async fn read(address: &BrokerAddress) -> io::Result<Greeting> {
-    let runtime = default_runtime().map_err(io::Error::other)?;
-    let tls = address.tls();
-    let mut stream = address.uri().connect_with_config_async(tls.as_ref(), &runtime).await?;
-    stream.write_all(PROTOCOL_HEADER).await?;
-    stream.flush().await?;
-    let other = || io::Error::other("what answers there does not speak AMQP 0-9-1");
+async fn read(address: &BrokerAddress) -> Result<Greeting, ConnectFailure> {
+    let other = |_| ConnectFailure::NoBroker;
+    let mut stream = reach(address).await.map_err(ConnectFailure::Unreachable)?;
+    stream.write_all(PROTOCOL_HEADER).await.map_err(ConnectFailure::Unreachable)?;
+    stream.flush().await.map_err(ConnectFailure::Unreachable)?;
     let mut header = [0; FRAME_HEADER];
-    stream.read_exact(&mut header).await.map_err(|_| other())?;
+    stream.read_exact(&mut header).await.map_err(other)?;
     let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]) as usize;
     if header[0] != 1 || size > LARGEST {
-        return Err(other());
+        return Err(ConnectFailure::NoBroker);
     }
     let mut payload = vec![0; size];
-    stream.read_exact(&mut payload).await.map_err(|_| other())?;
+    stream.read_exact(&mut payload).await.map_err(other)?;
     let Ok((_, AMQPClass::Connection(AMQPMethod::Start(start)))) = parse_class(payload.as_slice()) else {
-        return Err(other());
+        return Err(ConnectFailure::NoBroker);
     };
     let said = |name: &str| match start.server_properties.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),

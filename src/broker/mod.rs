@@ -14,6 +14,8 @@ mod dead_letter_queue;
 mod delivery;
 mod error;
 mod exported_letter;
+mod filtered_stream;
+mod frame_repair;
 mod greeting;
 mod headers;
 mod inspection;
@@ -27,6 +29,7 @@ mod status_publisher;
 mod topology;
 
 pub use address::BrokerAddress;
+pub use connection::ConnectFailure;
 pub use consumer::{Subscription, Taken};
 pub use dead_letter::DeadLetter;
 pub use dead_letter_queue::{DeadLetterQueue, HeldLetter};

@@ -31,7 +31,7 @@ pub async fn examine_rabbitmq(address: &BrokerAddress, expected: &BrokerExpectat
     let greeting = match greeting(address).await {
         Ok(greeting) => greeting,
         Err(error) => {
-            findings.push(unreachable(&error, address));
+            findings.push(not_connected(&error));
             findings.push(Finding::skipped("rabbitmq", "everything else needs a connection"));
             return findings;
         }
@@ -40,7 +40,7 @@ pub async fn examine_rabbitmq(address: &BrokerAddress, expected: &BrokerExpectat
     let inspection = match Inspection::begin(address, expected.topology.clone()).await {
         Ok(inspection) => inspection,
         Err(error) => {
-            findings.push(refused(&error, address));
+            findings.push(not_connected(&error));
             findings.push(Finding::skipped("rabbitmq", "everything else needs a login"));
             return findings;
         }
@@ -145,30 +145,16 @@ fn encryption(address: &BrokerAddress) -> Finding {
     )
 }
 
-fn unreachable(error: &BrokerError, address: &BrokerAddress) -> Finding {
-    let mend = if matches!(error, BrokerError::TimedOut(_)) {
-        "look for a firewall or a wrong address in AMQP_URL; a port for TLS stays silent towards amqp://"
-    } else if address.is_encrypted() {
-        "correct host and port in AMQP_URL; amqps needs the host's name in the certificate, and its authority among the system's"
-    } else {
-        "start RabbitMQ, or correct host and port in AMQP_URL; a port for TLS needs amqps://"
-    };
-    Finding::failed("rabbitmq.connection", format!("{} at {}", error.one_line(), address.host()), mend)
-}
-
-fn refused(error: &BrokerError, address: &BrokerAddress) -> Finding {
-    let mend = if error.is_about_vhost() {
-        "correct the virtual host in AMQP_URL (the vhost / is written %2f, as in amqp://…/%2f), or let the user into it: rabbitmqctl set_permissions"
-    } else if error.is_login_refused() {
-        "correct user and password in AMQP_URL; RabbitMQ lets the user guest in from its own machine only"
-    } else {
-        "see what RabbitMQ says in its log"
-    };
-    Finding::failed(
-        "rabbitmq.connection",
-        format!("RabbitMQ at {} cannot be used: {}", address.host(), error.one_line()),
-        mend,
-    )
+/// Its own fix apart from what is so.
+fn not_connected(error: &BrokerError) -> Finding {
+    const CHECK: &str = "rabbitmq.connection";
+    match error {
+        BrokerError::NotConnected { server, failure, fix } => {
+            let why = failure.to_string().replace(['\r', '\n'], " ");
+            Finding::failed(CHECK, format!("could not connect to RabbitMQ at {server}: {why}"), *fix)
+        }
+        other => Finding::failed(CHECK, other.one_line(), "see what RabbitMQ says, and try again"),
+    }
 }
 
 /// Major and minor; a version that cannot be read counts as new.
