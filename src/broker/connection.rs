@@ -22,15 +22,16 @@ pub(super) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Co
     let silent = |_| BrokerError::connecting(address, ConnectFailure::Silent);
     let stream = timeout_at(deadline, reach(address)).await.map_err(silent)?;
     let stream = stream.map_err(|error| BrokerError::connecting(address, ConnectFailure::Unreachable(error)))?;
+    let uri = address.uri();
     // lapin asks for a stream once: it does not reconnect by itself.
-    let stream = Mutex::new(Some(AsyncTcpStream::Plain(FilteredStream::new(stream))));
+    let stream = Mutex::new(Some(AsyncTcpStream::Plain(FilteredStream::new(stream, uri.query.frame_max))));
     let hand_over = async move |_, _| {
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted).into())
     };
     let properties =
         ConnectionProperties::default().with_connection_name(format!("snapshot-lifecycle {purpose}").into());
-    let login = Connection::connector(address.uri(), filtering_runtime(), hand_over, properties);
+    let login = Connection::connector(uri, filtering_runtime(), hand_over, properties);
     timeout_at(deadline, login)
         .await
         .map_err(silent)?

@@ -34,8 +34,9 @@ const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 const SORTED: usize = 32;
 /// Commands under way at once. With 32 the broker's channel begins to put several into one.
 const COMMANDS: usize = 16;
-/// A letter that is in the queue arrives sooner; one that does not is in somebody else's hands.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A dead letter that is in the queue arrives sooner; one that does not is in somebody else's hands. RabbitMQ needs seconds to encode
+/// tens of thousands of tables inside one another.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// At the end of a command; what is held then goes back with the connection, in any order.
 const GIVE_BACK_WITHIN: Duration = Duration::from_mins(1);
 /// For another `dlq` command to end.

@@ -71,18 +71,18 @@ impl BrokerError {
                 !is_about_a_certificate(&error.to_string())
             }
             Self::NotConnected { failure: ConnectFailure::Silent | ConnectFailure::NoBroker, .. } => true,
-            Self::Failed { cause, .. } | Self::NotConnected { failure: ConnectFailure::Refused(cause), .. } => match cause
-                .kind()
-            {
-                ErrorKind::ProtocolError(error) => !matches!(
-                    error.kind(),
-                    AMQPErrorKind::Soft(
-                        AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::NOTFOUND
-                    ) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
-                ),
-                ErrorKind::IOError(error) => !is_about_a_certificate(&error.to_string()),
-                _ => true,
-            },
+            Self::Failed { cause, .. } | Self::NotConnected { failure: ConnectFailure::Refused(cause), .. } => {
+                match cause.kind() {
+                    ErrorKind::ProtocolError(error) => !matches!(
+                        error.kind(),
+                        AMQPErrorKind::Soft(
+                            AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::NOTFOUND
+                        ) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+                    ),
+                    ErrorKind::IOError(error) => !is_about_a_certificate(&error.to_string()),
+                    _ => true,
+                }
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Makes what a publisher chose readable to lapin, in place and without changing any length.
+//! Makes what a publisher chose readable to lapin, in place and without changing any length (but for what is too long at all).
 //!
 //! RabbitMQ takes any bytes as a short string and tables nested as deep as a frame has room for. lapin's parser ends the connection
 //! over a short string that is not UTF-8, and recurses into nested tables until its stack is full, which ends the process. So before
@@ -10,6 +10,10 @@
 //!
 //! What lapin can read stays as it is. The time is linear in the frame's size.
 
+use std::collections::BTreeSet;
+
+use super::headers;
+
 /// Tables and arrays inside one another that are left as they are: more than anybody needs, and far from what a stack holds.
 const DEEPEST: usize = 32;
 /// Class, weight and size of the body come before the flags that say which properties there are (AMQP 0-9-1, 4.2.6.1).
@@ -20,8 +24,20 @@ const PROPERTIES: [Field; 14] = {
     // content_type, content_encoding, headers, delivery_mode, priority, correlation_id, reply_to, expiration, message_id, timestamp,
     // type, user_id, app_id, cluster_id
     [
-        ShortString, ShortString, Table, Bytes(1), Bytes(1), ShortString, ShortString, ShortString, ShortString, Bytes(8),
-        ShortString, ShortString, ShortString, ShortString,
+        ShortString,
+        ShortString,
+        Table,
+        Bytes(1),
+        Bytes(1),
+        ShortString,
+        ShortString,
+        ShortString,
+        ShortString,
+        Bytes(8),
+        ShortString,
+        ShortString,
+        ShortString,
+        ShortString,
     ]
 };
 const HEADERS: u16 = 1 << 13;
@@ -82,6 +98,75 @@ fn repair_properties(flags: u16, properties: &mut [u8]) -> Result<(), Senseless>
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(Senseless) }
+}
+
+/// The largest frame that the broker proposes, where this is connection.tune.
+pub(super) fn frame_max_of_tune(payload: &[u8]) -> Option<u32> {
+    match payload {
+        &[0, 10, 0, 30, _, _, a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// Leaves out the largest headers of the publisher until so many bytes are enough; returns how many there are then. The payload is a
+/// repaired one.
+pub(super) fn shrink_content_header(payload: &mut [u8], most: usize) -> usize {
+    shrunk(payload, most).unwrap_or(payload.len())
+}
+
+fn shrunk(payload: &mut [u8], most: usize) -> Option<usize> {
+    let flags = u16::from_be_bytes(*payload.get(BEFORE_FLAGS..)?.first_chunk()?);
+    let mut table = BEFORE_FLAGS + 2;
+    for bit in [15, 14] {
+        if flags & (1 << bit) != 0 {
+            table += 1 + usize::from(*payload.get(table)?);
+        }
+    }
+    if flags & HEADERS == 0 {
+        return None;
+    }
+    let all = payload.len();
+    let (mut left, rest) = split_sized(payload.get_mut(table..)?).ok()?;
+    let after = all - rest.len();
+    let mut entries = Vec::new();
+    while !left.is_empty() {
+        let at = after - left.len();
+        let name = left.get(1..1 + usize::from(left[0]))?;
+        let essential = std::str::from_utf8(name).is_ok_and(headers::is_essential);
+        // Repairs nothing any more, but knows where the next one begins.
+        left = repair_short_string(left).and_then(|value| repair_value(value, 0)).ok()?;
+        entries.push(Entry { at, size: after - left.len() - at, essential });
+    }
+    // One that somebody has blown up: none of them can be believed without the others.
+    let forged = entries.iter().any(|entry| entry.essential && entry.size > headers::LARGEST_ESSENTIAL);
+    let mut droppable: Vec<_> = entries.iter().filter(|entry| forged || !entry.essential).copied().collect();
+    droppable.sort_unstable_by_key(|entry| entry.size);
+    let mut dropped = BTreeSet::new();
+    let mut size = all;
+    while (size > most || forged)
+        && let Some(entry) = droppable.pop()
+    {
+        size -= entry.size;
+        dropped.insert(entry.at);
+    }
+    let mut to = table + 4;
+    for entry in entries.iter().filter(|entry| !dropped.contains(&entry.at)) {
+        payload.copy_within(entry.at..entry.at + entry.size, to);
+        to += entry.size;
+    }
+    let length = u32::try_from(to - table - 4).ok()?;
+    payload[table..table + 4].copy_from_slice(&length.to_be_bytes());
+    payload.copy_within(after.., to);
+    tracing::warn!(headers = dropped.len(), bytes = all - size, "headers left out, too large to be received");
+    Some(size)
+}
+
+/// A header, by where it is.
+#[derive(Clone, Copy)]
+struct Entry {
+    at: usize,
+    size: usize,
+    essential: bool,
 }
 
 /// Properties that add up to nothing become one that holds their bytes; returns its flag.
@@ -211,6 +296,34 @@ mod tests {
         repaired
     }
 
+    #[test]
+    fn largest_headers_of_the_publisher_are_left_out_and_those_of_the_broker_stay() {
+        let entries: Vec<_> = [("x-death", 90_usize), ("small", 5), ("large", 80), ("lifecycle-reason", 20)]
+            .iter()
+            .map(|(name, size)| {
+                [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), b"S", &sized(&vec![b'v'; *size])].concat()
+            })
+            .collect();
+        let table = sized(&entries.concat());
+        let mut payload = content_header(0xA080, &[b"\x01c", table.as_slice(), b"\x02id"].concat());
+        let most = payload.len() - 20;
+        let size = shrink_content_header(&mut payload, most);
+        let read = parsed(&payload[..size]).unwrap();
+        assert_eq!(read.message_id().as_ref().unwrap().as_str(), "id");
+        let names: Vec<_> =
+            read.headers().as_ref().unwrap().inner().keys().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(names, ["lifecycle-reason", "small", "x-death"]);
+    }
+
+    #[test]
+    fn without_a_death_that_was_blown_up_no_header_of_ours_is_believed() {
+        let death = [b"\x07x-deathS".as_slice(), &sized(&vec![b'v'; 130_000])].concat();
+        let entries = [death.as_slice(), b"\x10lifecycle-reasonV"].concat();
+        let mut payload = content_header(HEADERS, &sized(&entries));
+        let size = shrink_content_header(&mut payload, 130_000);
+        assert!(parsed(&payload[..size]).unwrap().headers().as_ref().unwrap().inner().is_empty());
+    }
+
     /// Arrays or tables inside one another.
     fn nested(kind: u8, depth: usize) -> Vec<u8> {
         let name: &[u8] = if kind == b'F' { b"\x01n" } else { b"" };
@@ -234,7 +347,11 @@ mod tests {
         assert_eq!(read.content_type().as_ref().unwrap().as_str(), "ä?");
         assert_eq!(read.message_id().as_ref().unwrap().as_str(), "??", "a character that is cut off");
         let headers = read.headers().as_ref().unwrap();
-        assert_eq!(headers.inner()["a?b"], AMQPValue::LongString(b"\xff".to_vec().into()), "a long string is any bytes");
+        assert_eq!(
+            headers.inner()["a?b"],
+            AMQPValue::LongString(b"\xff".to_vec().into()),
+            "a long string is any bytes"
+        );
     }
 
     #[test]
@@ -306,8 +423,11 @@ mod tests {
         ];
         leaf.prop_recursive(40, 60, 4, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4)
-                    .prop_map(|values| [b"A", sized(&values.concat()).as_slice()].concat()),
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|values| [
+                    b"A",
+                    sized(&values.concat()).as_slice()
+                ]
+                .concat()),
                 prop::collection::vec((any_name(), inner), 0..4).prop_map(|entries| {
                     let entries: Vec<_> = entries.into_iter().map(|(name, value)| [name, value].concat()).collect();
                     [b"F", sized(&entries.concat()).as_slice()].concat()

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 pub(super) const REASON: &str = "lifecycle-reason";
@@ -74,28 +76,59 @@ pub(super) fn set_count(headers: &mut FieldTable, name: &'static str, value: u32
 /// much leaves room for the others and for ours.
 const MOST_BYTES: usize = 120 * 1024;
 
+/// Headers of ours.
+const OURS: [&str; 7] = [REASON, ERROR, ATTEMPT, REPLAY_COUNT, DEAD_LETTERED_AT, EXCHANGE, ROUTING_KEY];
+/// Neither ours nor the broker's are larger unless a publisher has written them.
+pub(super) const LARGEST_ESSENTIAL: usize = 4096;
+
+/// Whether a header says where a message came from and what became of it: ours or the broker's.
+pub(super) fn is_essential(name: &str) -> bool {
+    OURS.contains(&name) || OF_THE_BROKER.contains(&name)
+}
+
+/// Dropped headers that are named.
+const NAMED: usize = 5;
+
 /// Drops the largest headers of the application until the rest fits, and says which. The message itself came with all of
 /// them; with ours added the broker would close the connection over it, for ever.
 pub(super) fn fit(headers: &mut FieldTable) -> Option<String> {
+    let of_entry = |name: &ShortString, value: &AMQPValue| name.as_str().len() + 2 + size(value);
+    let mut all: usize = headers.inner().iter().map(|(name, value)| of_entry(name, value)).sum();
+    if all <= MOST_BYTES {
+        return None;
+    }
+    let mut droppable: Vec<_> = headers
+        .inner()
+        .iter()
+        .filter(|(name, value)| !is_essential(name.as_str()) || size(value) > LARGEST_ESSENTIAL)
+        .map(|(name, value)| (size(value), name.clone()))
+        .collect();
+    droppable.sort_unstable();
+    let mut entries: BTreeMap<_, _> = headers.inner().clone();
     let mut dropped = Vec::new();
-    loop {
-        let sizes: Vec<_> = headers.inner().iter().map(|(name, value)| (size(value), name.clone())).collect();
-        let all: usize = sizes.iter().map(|(size, name)| size + name.as_str().len() + 2).sum();
-        let largest = sizes.into_iter().filter(|(_, name)| !name.as_str().starts_with("lifecycle-")).max();
-        let Some((bytes, name)) = largest.filter(|_| all > MOST_BYTES) else { break };
-        let mut kept = FieldTable::default();
-        for (other, value) in headers.inner().iter().filter(|(other, _)| **other != name) {
-            kept.insert(other.clone(), value.clone());
-        }
-        *headers = kept;
+    while all > MOST_BYTES
+        && let Some((bytes, name)) = droppable.pop()
+    {
+        all -= name.as_str().len() + 2 + bytes;
+        entries.remove(&name);
         dropped.push(format!("{name} ({bytes} bytes)"));
     }
-    (!dropped.is_empty()).then(|| format!("headers left out, too large to be sent on: {}", dropped.join(", ")))
+    *headers = entries.into();
+    let more = dropped.len().saturating_sub(NAMED);
+    dropped.truncate(NAMED);
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+    Some(format!("headers left out, too large to be sent on: {}{others}", dropped.join(", ")))
 }
 
-/// Bytes on the wire, about.
+/// Bytes on the wire behind the type.
 fn size(value: &AMQPValue) -> usize {
     match value {
+        AMQPValue::Void => 0,
+        AMQPValue::Boolean(_) | AMQPValue::ShortShortInt(_) | AMQPValue::ShortShortUInt(_) => 1,
+        AMQPValue::ShortInt(_) | AMQPValue::ShortUInt(_) => 2,
+        AMQPValue::LongInt(_) | AMQPValue::LongUInt(_) | AMQPValue::Float(_) => 4,
+        AMQPValue::DecimalValue(_) => 5,
+        AMQPValue::LongLongInt(_) | AMQPValue::Double(_) | AMQPValue::Timestamp(_) => 8,
         AMQPValue::LongString(text) => text.as_bytes().len() + 4,
         AMQPValue::ShortString(text) => text.as_str().len() + 1,
         AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
@@ -103,7 +136,6 @@ fn size(value: &AMQPValue) -> usize {
         AMQPValue::FieldTable(table) => {
             table.inner().iter().map(|(name, value)| name.as_str().len() + size(value) + 2).sum::<usize>() + 4
         }
-        _ => 8,
     }
 }
 
@@ -192,6 +224,29 @@ mod tests {
         assert!(said.contains("larger (61004 bytes)") && !said.contains("small"), "{said}");
         let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
         assert_eq!(names, ["large", ERROR, "nested", "small"]);
+    }
+
+    #[test]
+    fn tens_of_thousands_of_tiny_headers_make_room_for_ours() {
+        let mut headers = FieldTable::default();
+        // 24,000 of five bytes fill a frame; with ours they do not fit.
+        for number in 0..24_000_u32 {
+            headers.insert(format!("{number:03x}").as_str().into(), AMQPValue::Void);
+        }
+        set_text(&mut headers, EXCHANGE, "event.status");
+        set_text(&mut headers, "lifecycle-of-a-publisher", &"x".repeat(2_000));
+        let said = fit(&mut headers).unwrap();
+        assert!(said.contains("lifecycle-of-a-publisher (2004 bytes)") && said.len() < 300, "{said}");
+        assert!(headers.contains_key(EXCHANGE));
+        let bytes: usize = headers.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size(value)).sum();
+        assert!((MOST_BYTES - 10..=MOST_BYTES).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn header_of_ours_that_a_publisher_blew_up_is_dropped_too() {
+        let mut headers = FieldTable::default();
+        set_text(&mut headers, REASON, &"x".repeat(130_000));
+        assert!(fit(&mut headers).is_some() && headers.inner().is_empty());
     }
 
     #[test]

@@ -89,6 +89,9 @@ impl HeldLetter {
             }
         }
         headers::set_count(&mut kept, headers::REPLAY_COUNT, self.letter.replay_count.saturating_add(1));
+        if let Some(left_out) = headers::fit(&mut kept) {
+            tracing::warn!(message_id = self.letter.message_id, "{left_out}");
+        }
         kept
     }
 

@@ -20,6 +20,7 @@ mod event_end;
 mod fates;
 mod faults;
 mod half_way;
+mod hostile_messages;
 mod http;
 mod migrations;
 mod model;

@@ -4,6 +4,7 @@ mod broker;
 mod process;
 mod proxy;
 mod random;
+pub mod raw_amqp;
 mod servers;
 mod world;
 
@@ -13,6 +14,7 @@ pub use broker::{Letter, body, body_of_team};
 pub use process::{Finished, Running, Worker, finish, on_a_terminal, program};
 pub use proxy::{Proxy, Way, host_of};
 pub use random::Random;
+pub use raw_amqp::{RawProperties, RawPublisher};
 pub use servers::{PrivateServers, Servers};
 pub use world::{HOST_TABLES, Snapshot, World, set};
 
