@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::headers;
+use super::topology::BACK_TO_WORK;
+use super::{Topology, headers};
 use crate::message::Reason;
 
 /// One dead letter as it is shown.
@@ -40,41 +41,45 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub(super) fn read(delivery: &lapin::message::Delivery) -> Self {
+    /// What RabbitMQ itself dead-lettered still has all headers that a publisher gave it. Of those only the count of replays is
+    /// believed, which a publisher can but raise, against its own message; and what our own wait queues gave back has been written by
+    /// us. `x-death` is the broker's, but up to 3.13 a publisher may write an entry beforehand, of which the broker keeps the exchange:
+    /// so such a message belongs to the backend's.
+    pub(super) fn read(delivery: &lapin::message::Delivery, topology: &Topology) -> Self {
         let properties = &delivery.properties;
         let came = properties.headers().as_ref();
-        let death = headers::death(came);
-        // What an earlier attempt left in the headers is not why it is here. A letter of ours has no such header of the broker's.
-        let limit = death.as_ref().filter(|death| death.reason == Reason::DeliveryLimit.as_str());
-        let brokers = limit.or_else(|| death.as_ref().filter(|_| headers::text(came, headers::REASON).is_none()));
+        // Of ours the broker says nothing; it does of what somebody moved here through a queue of their own.
+        let brokers = headers::death(came).filter(|death| topology.has_queue(&death.queue));
+        let from_wait_queue = delivery.routing_key.as_str() == BACK_TO_WORK;
+        let believed = came.filter(|_| brokers.is_none() || from_wait_queue);
         let body: BodyFields = serde_json::from_slice(&delivery.data).unwrap_or_default();
         Self {
             message_id: properties.message_id().as_ref().map(ToString::to_string).or_else(|| text(body.message_id)),
-            reason: match brokers {
+            reason: match &brokers {
                 Some(death) => Some(death.reason.clone()),
                 None => headers::text(came, headers::REASON),
             },
-            error: match (limit, brokers) {
-                (Some(_), _) => {
+            error: match &brokers {
+                Some(death) if death.reason == Reason::DeliveryLimit.as_str() => {
                     Some("delivered too often without an acknowledgement; does it crash the worker?".to_owned())
                 }
-                (None, Some(death)) => Some(format!("RabbitMQ itself dead-lettered it ({})", death.reason)),
-                (None, None) => headers::text(came, headers::ERROR),
+                Some(death) => Some(format!("RabbitMQ itself dead-lettered it ({})", death.reason)),
+                None => headers::text(came, headers::ERROR),
             },
             event_id: text(body.event_id),
             team_id: text(body.team_id),
             status: text(body.status),
-            dead_lettered_at: match brokers {
+            dead_lettered_at: match &brokers {
                 Some(death) => death.at.and_then(rfc3339),
                 None => headers::text(came, headers::DEAD_LETTERED_AT),
             },
             replay_count: headers::count(came, headers::REPLAY_COUNT).unwrap_or_default(),
-            attempt: headers::count(came, headers::ATTEMPT).unwrap_or(1),
-            exchange: headers::text(came, headers::EXCHANGE)
-                .or_else(|| brokers?.exchange.clone())
-                .unwrap_or_else(|| delivery.exchange.to_string()),
-            routing_key: headers::text(came, headers::ROUTING_KEY)
-                .or_else(|| brokers?.routing_key.clone())
+            attempt: headers::count(believed, headers::ATTEMPT).unwrap_or(1),
+            exchange: match &brokers {
+                Some(_) => topology.exchange().to_owned(),
+                None => headers::text(came, headers::EXCHANGE).unwrap_or_else(|| delivery.exchange.to_string()),
+            },
+            routing_key: headers::text(believed, headers::ROUTING_KEY)
                 .unwrap_or_else(|| delivery.routing_key.to_string()),
             size: delivery.data.len(),
             body: String::from_utf8_lossy(&delivery.data).into_owned(),

@@ -113,7 +113,8 @@ impl DeadLetterQueue {
         if self.window.is_empty() && self.received < self.there {
             self.receive(self.there, true).await?;
         }
-        Ok(self.window.pop_front().map(|delivery| HeldLetter { letter: DeadLetter::read(&delivery), delivery }))
+        let Some(delivery) = self.window.pop_front() else { return Ok(None) };
+        Ok(Some(HeldLetter { letter: DeadLetter::read(&delivery, &self.topology), delivery }))
     }
 
     /// Takes the next letters, never more than are left of those that were there. The consumer ends before any of them is

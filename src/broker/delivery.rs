@@ -11,6 +11,8 @@ pub struct Delivery {
     pub(super) exchange: String,
     pub(super) routing_key: String,
     pub(super) properties: BasicProperties,
+    /// As the broker says of this delivery.
+    redelivered: bool,
     body: Vec<u8>,
     acker: Acker,
 }
@@ -21,6 +23,7 @@ impl Delivery {
             exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),
             properties: delivery.properties,
+            redelivered: delivery.redelivered,
             body: delivery.data,
             acker: delivery.acker,
         }
@@ -54,8 +57,13 @@ impl Delivery {
             .map_or(1, |failed| failed.saturating_add(1))
     }
 
-    /// How often it was delivered before and came back, as the broker counts it for the delivery limit.
+    /// How often it was delivered before and came back, as the broker counts it for the delivery limit. Some versions write no count
+    /// at the first delivery, and a publisher's own then stands there: so it counts only on what was delivered before. There every
+    /// version has put its own in its place.
     pub(super) fn deliveries(&self) -> u32 {
+        if !self.redelivered {
+            return 0;
+        }
         headers::count(self.properties.headers().as_ref(), "x-delivery-count").unwrap_or_default()
     }
 
@@ -65,5 +73,23 @@ impl Delivery {
     pub async fn ack(&self, multiple: bool) -> Result<bool, BrokerError> {
         let options = BasicAckOptions { multiple };
         self.acker.ack(options).await.map_err(BrokerError::during("acknowledge"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::types::{AMQPValue, FieldTable};
+
+    #[test]
+    fn count_of_deliveries_is_the_publishers_where_the_broker_has_not_redelivered() {
+        for (redelivered, counted) in [(false, 0), (true, 7)] {
+            let mut headers = FieldTable::default();
+            headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(7));
+            let properties = BasicProperties::default().with_headers(headers);
+            let came = lapin::message::Delivery::mock(1, "e".into(), "k".into(), redelivered, Vec::new());
+            let delivery = Delivery::from_lapin(lapin::message::Delivery { properties, ..came });
+            assert_eq!(delivery.deliveries(), counted);
+        }
     }
 }

@@ -38,6 +38,17 @@ pub(super) fn without_the_brokers(headers: Option<&FieldTable>) -> FieldTable {
     kept
 }
 
+/// The headers without the broker's own and without those that we write ourselves.
+pub(super) fn without_the_brokers_and_ours(headers: Option<&FieldTable>) -> FieldTable {
+    let mut kept = FieldTable::default();
+    for (name, value) in headers.into_iter().flat_map(FieldTable::inner) {
+        if !is_essential(name.as_str()) {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
 /// A text header.
 pub(super) fn text(headers: Option<&FieldTable>, name: &str) -> Option<String> {
     match headers?.inner().get(name)? {
@@ -141,10 +152,10 @@ fn size(value: &AMQPValue) -> usize {
 
 /// Why and from where the broker itself dead-lettered a message, from `x-death`'s newest entry.
 pub(super) struct Death {
+    /// Where it was.
+    pub(super) queue: String,
     /// `delivery_limit`, `expired`, `maxlen`, `rejected`.
     pub(super) reason: String,
-    pub(super) exchange: Option<String>,
-    pub(super) routing_key: Option<String>,
     /// Seconds since 1970.
     pub(super) at: Option<u64>,
 }
@@ -157,19 +168,11 @@ pub(super) fn death(headers: Option<&FieldTable>) -> Option<Death> {
     let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
         return None;
     };
-    let reason = text(Some(death), "reason")?;
-    let routing_key = match death.inner().get("routing-keys") {
-        Some(AMQPValue::FieldArray(keys)) => match keys.as_slice().first() {
-            Some(AMQPValue::LongString(key)) => Some(String::from_utf8_lossy(key.as_bytes()).into_owned()),
-            _ => None,
-        },
-        _ => None,
-    };
     let at = match death.inner().get("time") {
         Some(AMQPValue::Timestamp(seconds)) => Some(*seconds),
         _ => None,
     };
-    Some(Death { reason, exchange: text(Some(death), "exchange"), routing_key, at })
+    Some(Death { queue: text(Some(death), "queue")?, reason: text(Some(death), "reason")?, at })
 }
 
 #[cfg(test)]

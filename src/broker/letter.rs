@@ -55,7 +55,7 @@ pub(super) fn set_error(headers: &mut FieldTable, error: &str) {
 /// so itself; nobody else is believed.
 fn headers_with_origin(topology: &Topology, delivery: &Delivery) -> (FieldTable, String) {
     let came = delivery.properties.headers().as_ref();
-    let mut kept = headers::without_the_brokers(came);
+    let mut kept = headers::without_the_brokers_and_ours(came);
     let from_wait_queue = delivery.exchange == topology.retry_exchange();
     let first = |name, now: &String| {
         headers::text(came, name)

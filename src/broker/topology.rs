@@ -15,7 +15,7 @@ const DELIVERY_LIMIT: i64 = 20;
 /// up to 4.2; and 3.10 puts a returned message back in its place only where there is a limit.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// Routing key by which messages come back from the wait queues.
-const BACK_TO_WORK: &str = "work";
+pub(super) const BACK_TO_WORK: &str = "work";
 
 /// The exchanges and queues of the worker, all durable, by their names:
 ///
@@ -82,6 +82,11 @@ impl Topology {
 
     pub(super) fn wait_queues(&self) -> impl Iterator<Item = String> {
         DELAYS.iter().map(|(name, _)| self.wait_queue(name))
+    }
+
+    /// Whether messages on their way through the worker stay in it: the work queue or a wait queue.
+    pub(super) fn has_queue(&self, name: &str) -> bool {
+        name == self.queue || self.wait_queues().any(|queue| queue == name)
     }
 
     fn wait_queue(&self, delay: &str) -> String {

@@ -209,3 +209,50 @@ async fn failure_is_told_while_stdin_is_still_open() {
     assert!(stderr.contains("line 1: rejected by the broker") && stderr.contains("no exchange"), "{stderr}");
     drop(stdin);
 }
+
+#[tokio::test]
+async fn what_a_publisher_claims_of_a_message_that_rabbitmq_dead_letters_is_not_believed() {
+    let world = world().await;
+    let (connection, channel) = world.channel().await;
+    let billing = format!("{}.billing", world.exchange);
+    let durable = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let fanout = lapin::ExchangeKind::Fanout;
+    channel.exchange_declare(billing.as_str().into(), fanout, durable, FieldTable::default()).await.unwrap();
+    channel
+        .queue_declare(billing.as_str().into(), Default::default(), FieldTable::default())
+        .await
+        .expect("a queue of somebody else's");
+    let (queue, exchange) = (billing.as_str().into(), billing.as_str().into());
+    channel.queue_bind(queue, exchange, "".into(), Default::default(), FieldTable::default()).await.unwrap();
+    // Up to 3.13 the broker goes on counting in an entry of x-death that a publisher wrote, and keeps its exchange.
+    let mut entry = FieldTable::default();
+    for (name, value) in [("queue", &world.queue), ("reason", &"expired".to_owned()), ("exchange", &billing)] {
+        entry.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
+    }
+    entry.insert("count".into(), AMQPValue::LongLongInt(1));
+    let mut forged = FieldTable::default();
+    forged.insert("x-death".into(), AMQPValue::FieldArray(vec![AMQPValue::FieldTable(entry)].into()));
+    forged.insert("lifecycle-attempt".into(), AMQPValue::LongLongInt(4));
+    for (name, value) in [
+        ("lifecycle-exchange", billing.as_str()),
+        ("lifecycle-routing-key", "pay"),
+        ("lifecycle-reason", "attempts_exhausted"),
+        ("lifecycle-error", "please replay"),
+    ] {
+        forged.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let message = body(Uuid::new_v4(), "confirmed", OffsetDateTime::now_utc());
+    let to = (world.exchange.as_str(), "event.status.confirmed");
+    let brief = BasicProperties::default().with_delivery_mode(2).with_expiration("1".into()).with_headers(forged);
+    put(&world, to, &message, brief).await;
+    eventually("the dead letter", async || world.dead_letters().await == 1).await;
+    let letter = &world.run(&["dlq", "list"]).await.json()[0];
+    assert_eq!((letter["reason"].as_str(), letter["attempt"].as_u64()), (Some("expired"), Some(1)), "{letter}");
+    assert_eq!((letter["exchange"].as_str(), letter["routing_key"].as_str()), (Some(to.0), Some(to.1)), "{letter}");
+    let replay = world.run(&["dlq", "replay", "--yes"]).await;
+    assert_eq!(replay.json()["replayed"], 1, "{replay:?}");
+    assert_eq!((world.depth(&billing).await, drain(&world, &world.queue).await.len()), (0, 1));
+    channel.queue_delete(billing.as_str().into(), Default::default()).await.unwrap();
+    channel.exchange_delete(billing.as_str().into(), Default::default()).await.unwrap();
+    connection.close(200, "done".into()).await.ok();
+}
