@@ -119,7 +119,7 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
         // A queue that is not declared yet, or a missing permission, is an answer too.
         health.set_unreachable(Dependency::Rabbitmq, depths.as_ref().is_err_and(BrokerError::is_transient));
         match depths {
-            Ok(depths) => metrics.set_queue_messages(depths.queue, depths.dead_letters),
+            Ok(depths) => metrics.set_queue_messages(depths.queue, depths.dead_letters, depths.waiting),
             // The gauges keep their last values.
             Err(error) => tracing::debug!(error = error.one_line(), "could not look at the queues"),
         }

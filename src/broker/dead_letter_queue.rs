@@ -20,7 +20,7 @@ use lapin::{Channel, Connection, Consumer};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{answer, close, connect, open_channel};
-use super::queues::depth;
+use super::queues::{depth, waiting};
 use super::{BrokerAddress, BrokerError, DeadLetter, Topology};
 
 /// Letters in our memory at once, at most. A consumer that has received so many is replaced by a new one, with a prefetch of its
@@ -164,12 +164,11 @@ impl DeadLetterQueue {
         Ok((ready + self.received).saturating_sub(self.counted))
     }
 
-    /// Messages that failed and wait for another try.
+    /// Messages that failed and wait for another attempt. On a channel of its own, which ends where the user may not look.
     pub async fn retries_waiting(&self) -> Result<u32, BrokerError> {
-        let mut waiting = 0;
-        for queue in self.topology.wait_queues() {
-            waiting += depth(&self.channel, &queue).await?;
-        }
+        let channel = open_channel(&self.connection).await?;
+        let waiting = waiting(&channel, &self.topology).await?;
+        answer("close a channel", channel.close(200, "done".into())).await?;
         Ok(waiting)
     }
 

@@ -45,3 +45,4 @@ pub use publisher::{PublishError, Publisher};
 pub use queues::{QueueDepths, QueueWatch};
 pub use status_publisher::StatusPublisher;
 pub use topology::Topology;
+pub(crate) use topology::{TOPIC_NEEDED, routes_by_whole_keys};

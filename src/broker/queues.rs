@@ -14,6 +14,8 @@ pub struct QueueDepths {
     pub queue: u32,
     /// The dead-letter queue.
     pub dead_letters: u32,
+    /// The wait queues together; `None` where one of them cannot be looked at.
+    pub waiting: Option<u32>,
 }
 
 /// A connection for looking, made at first use and again after a failure.
@@ -29,7 +31,7 @@ impl QueueWatch {
         Self { address, connection: None }
     }
 
-    /// The depths of both queues.
+    /// The depths of the queues.
     pub async fn depths(&mut self, topology: &Topology) -> Result<QueueDepths, BrokerError> {
         let connection = match self.connection.take().filter(|connection| connection.status().connected()) {
             Some(connection) => connection,
@@ -39,8 +41,9 @@ impl QueueWatch {
         let depths = QueueDepths {
             queue: depth(&channel, topology.queue()).await?,
             dead_letters: depth(&channel, &topology.dead_letter_queue()).await?,
+            waiting: waiting(&channel, topology).await.ok(),
         };
-        answer("close a channel", channel.close(200, "done".into())).await?;
+        close_channel(&channel).await?;
         self.connection = Some(connection);
         Ok(depths)
     }
@@ -51,6 +54,24 @@ impl QueueWatch {
             close(&connection).await;
         }
     }
+}
+
+/// A look at a queue that does not exist has closed it already.
+async fn close_channel(channel: &Channel) -> Result<(), BrokerError> {
+    if channel.status().connected() {
+        answer("close a channel", channel.close(200, "done".into())).await?;
+    }
+    Ok(())
+}
+
+/// Messages that failed and wait for another attempt. Of what has waited for its time and could not be moved to the work queue since,
+/// because that was full, RabbitMQ tells nothing over AMQP (`rabbitmqctl list_queues name messages messages_ready` does).
+pub(super) async fn waiting(channel: &Channel, topology: &Topology) -> Result<u32, BrokerError> {
+    let mut waiting = 0;
+    for queue in topology.wait_queues() {
+        waiting += depth(channel, &queue).await?;
+    }
+    Ok(waiting)
 }
 
 pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {

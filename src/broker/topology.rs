@@ -3,8 +3,8 @@ use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 
-use super::BrokerError;
-use super::connection::{answer, open_channel};
+use super::connection::{answer, close, connect, open_channel};
+use super::{BrokerAddress, BrokerError};
 use crate::config::TopologyMode;
 use crate::policy::DELAYS;
 
@@ -121,6 +121,15 @@ impl Topology {
         [dead_letters, work].into_iter().chain(waits).collect()
     }
 
+    /// Makes what is missing, or says what is, on a connection of its own: for a worker that cannot publish to what was there when it
+    /// began.
+    pub async fn restore(&self, address: &BrokerAddress) -> Result<(), BrokerError> {
+        let connection = connect(address, "topology").await?;
+        let restored = self.ensure(&connection).await;
+        close(&connection).await;
+        restored
+    }
+
     /// Makes or verifies everything, by the mode.
     pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
         match self.mode {
@@ -154,6 +163,12 @@ impl Topology {
             Err(error) => error,
         };
         if matches!(error, BrokerError::Topology(_)) && exchange_is_there(connection, &self.exchange).await? {
+            if routes_by_whole_keys(&error.to_string()) {
+                return Err(BrokerError::Topology(format!(
+                    "exchange {} is a direct exchange, to which event.status.# means nothing, so no message would ever arrive; {TOPIC_NEEDED}",
+                    self.exchange
+                )));
+            }
             tracing::warn!(
                 exchange = self.exchange,
                 "exchange is there with other properties than a durable topic exchange; using it as it is"
@@ -230,6 +245,15 @@ fn dead_lettering<const N: usize>(exchange: &str, more: [(&str, AMQPValue); N]) 
     arguments.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     arguments
+}
+
+/// What to do about a backend's exchange of a type that cannot route.
+pub(crate) const TOPIC_NEEDED: &str = "have the backend publish to a topic exchange, and name it in LIFECYCLE_EXCHANGE";
+
+/// Whether an exchange is of the type direct, by the broker's words about one that was declared as topic. It compares a routing key as
+/// a whole; the other types route with the binding of the work queue, or by what somebody else has bound.
+pub(crate) fn routes_by_whole_keys(words: &str) -> bool {
+    words.contains("inequivalent arg 'type'") && words.contains("current is 'direct'")
 }
 
 /// Asks on a channel of its own, because the answer "no" closes it.

@@ -75,7 +75,10 @@ async fn examine(
 ) -> Result<(), Failed> {
     let of = |check: &'static str| move |error: BrokerError| (check, error);
     let topology = &expected.topology;
-    findings.push(exchange(topology, &inspection.exchange().await.map_err(of("rabbitmq.exchange"))?, expected.mode));
+    let work = inspection.state(topology.queue()).await.map_err(of("rabbitmq.consumers"))?;
+    let consumed = work.is_some_and(|work| work.consumers > 0);
+    let compared = inspection.exchange().await.map_err(of("rabbitmq.exchange"))?;
+    findings.push(exchange(topology, &compared, expected.mode, consumed));
 
     let mut compared: Vec<(String, Compared)> = Vec::new();
     for (name, how) in inspection.own_exchanges().await.map_err(of("rabbitmq.topology"))? {
@@ -84,7 +87,7 @@ async fn examine(
     for queue in inspection.queues().await.map_err(of("rabbitmq.topology"))? {
         compared.push((format!("queue {}", queue.name), queue.compared));
     }
-    findings.extend(drift(&compared, expected.mode));
+    findings.extend(drift(&compared, expected.mode, consumed));
     findings.push(delivery_limit(topology, &compared, version));
 
     let declares = expected.mode == TopologyMode::Declare;
@@ -94,7 +97,6 @@ async fn examine(
     }
     findings.push(permissions(&forbidden));
 
-    let work = inspection.state(topology.queue()).await.map_err(of("rabbitmq.consumers"))?;
     findings.push(match work {
         None => Finding::skipped(
             "rabbitmq.consumers",

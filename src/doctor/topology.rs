@@ -1,7 +1,7 @@
 //! What differs between the exchanges and queues that are there and those that `run` declares, and what that costs.
 
 use super::Finding;
-use crate::broker::{Compared, Topology};
+use crate::broker::{Compared, TOPIC_NEEDED, Topology, routes_by_whole_keys};
 use crate::config::TopologyMode;
 
 /// Major and minor.
@@ -12,12 +12,18 @@ const LIMIT_BY_DEFAULT: Version = (4, 0);
 /// Since then only failures count, not what is given back.
 const FAILURES_ONLY: Version = (4, 3);
 
-pub(super) fn exchange(topology: &Topology, compared: &Compared, mode: TopologyMode) -> Finding {
+/// `consumed`: a worker is at work, so everything should be there.
+pub(super) fn exchange(topology: &Topology, compared: &Compared, mode: TopologyMode, consumed: bool) -> Finding {
     const CHECK: &str = "rabbitmq.exchange";
     let name = topology.exchange();
     match (compared, mode) {
         (Compared::Same, _) => Finding::ok(CHECK, format!("{name} is a durable topic exchange")),
         (Compared::Hidden, _) => Finding::ok(CHECK, format!("{name} is there; the user may not find out its type")),
+        (Compared::Missing, TopologyMode::Declare) if consumed => Finding::failed(
+            CHECK,
+            format!("{name} does not exist, although a worker consumes: nobody can publish"),
+            "restart a worker, which makes it at its start, or have the backend declare it (durable, topic)",
+        ),
         (Compared::Missing, TopologyMode::Declare) => {
             Finding::ok(CHECK, format!("{name} is not there yet; `run` makes it"))
         }
@@ -26,10 +32,15 @@ pub(super) fn exchange(topology: &Topology, compared: &Compared, mode: TopologyM
             format!("{name} is not there"),
             "make it (durable, topic), or correct LIFECYCLE_EXCHANGE",
         ),
-        (Compared::Other(words), _) if differing(words) == Some("type") => Finding::failed(
+        (Compared::Other(words), _) if routes_by_whole_keys(words) => Finding::failed(
+            CHECK,
+            format!("{name} is a direct exchange, to which event.status.# means nothing: no message arrives"),
+            TOPIC_NEEDED,
+        ),
+        (Compared::Other(words), _) if differing(words) == Some("type") => Finding::warning(
             CHECK,
             format!("{name} is not a topic exchange: {words}"),
-            "event.status.# means nothing to another type: have the backend publish to a topic exchange, and name it in LIFECYCLE_EXCHANGE",
+            "make sure that each status message reaches the work queue, or have the backend publish to a topic exchange",
         ),
         (Compared::Other(words), _) if differing(words) == Some("durable") => Finding::failed(
             CHECK,
@@ -47,13 +58,19 @@ fn differing(words: &str) -> Option<&str> {
     words.split_once("inequivalent arg '")?.1.split_once('\'').map(|(name, _)| name)
 }
 
-pub(super) fn drift(compared: &[(String, Compared)], mode: TopologyMode) -> Vec<Finding> {
+/// `consumed`: a worker is at work, so everything should be there.
+pub(super) fn drift(compared: &[(String, Compared)], mode: TopologyMode, consumed: bool) -> Vec<Finding> {
     const CHECK: &str = "rabbitmq.topology";
     let mut findings = Vec::new();
     let missing: Vec<_> =
         compared.iter().filter(|(_, how)| *how == Compared::Missing).map(|(name, _)| name.as_str()).collect();
     if !missing.is_empty() {
         findings.push(match mode {
+            TopologyMode::Declare if consumed => Finding::failed(
+                CHECK,
+                format!("missing, although a worker consumes: {}", missing.join(", ")),
+                "restart a worker, which makes it at its start; one that runs makes it when it next has a dead letter or a retry to place",
+            ),
             TopologyMode::Declare if missing.len() == compared.len() => {
                 Finding::ok(CHECK, "nothing of the worker's is there yet; `run` makes it")
             }

@@ -1,7 +1,7 @@
 use super::epoch::{End, acknowledge};
 use super::intake::Item;
 use super::supervisor::Pipeline;
-use crate::broker::{Delivery, Outgoing, dead_letter, wait_for_retry};
+use crate::broker::{Delivery, Outgoing, PublishError, dead_letter, wait_for_retry};
 use crate::clock;
 use crate::message::{Reason, Reject};
 use crate::telemetry::Outcome;
@@ -75,6 +75,15 @@ impl Pipeline {
         }
         if let Some(error) = error {
             tracing::warn!(letters = left.len(), %error, "letters could not be placed; their messages stay in hand");
+            if matches!(error, PublishError::Unroutable { .. } | PublishError::Rejected(_)) {
+                // Somebody may have deleted an exchange or a queue of ours.
+                if let Err(error) = self.options.topology.restore(&self.options.address).await {
+                    tracing::warn!(
+                        error = error.one_line(),
+                        "exchanges and queues of the worker could not be made again"
+                    );
+                }
+            }
         }
         *unsettled = left;
         Ok(())

@@ -51,6 +51,7 @@ pub struct Metrics {
     pass_seconds: HistogramVec,
     dead_letter_queue_messages: IntGauge,
     queue_messages: IntGauge,
+    wait_queue_messages: IntGauge,
     outbox_messages: IntCounterVec,
     outbox_pending: IntGauge,
     outbox_oldest_seconds: IntGauge,
@@ -148,6 +149,7 @@ impl Metrics {
                 "Messages in the dead-letter queue.",
             ),
             queue_messages: gauge(&registry, "queue_messages", "Messages ready in the queue, without those in flight."),
+            wait_queue_messages: gauge(&registry, "wait_queue_messages", "Messages that wait for another attempt."),
             outbox_messages: counter(
                 &registry,
                 "outbox_messages_total",
@@ -218,10 +220,13 @@ impl Metrics {
         self.oldest_expired_seconds.set(oldest_seconds);
     }
 
-    /// Sets the depths of the two queues.
-    pub fn set_queue_messages(&self, queue: u32, dead_letters: u32) {
+    /// Sets the depths of the queues; what waits keeps its last value where it is not known.
+    pub fn set_queue_messages(&self, queue: u32, dead_letters: u32, waiting: Option<u32>) {
         self.queue_messages.set(queue.into());
         self.dead_letter_queue_messages.set(dead_letters.into());
+        if let Some(waiting) = waiting {
+            self.wait_queue_messages.set(waiting.into());
+        }
     }
 
     /// Counts records of the outbox that were published, and those that could not be.

@@ -451,7 +451,9 @@ async fn letters_wait_in_hand_while_the_dead_letter_queue_is_gone() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;
-    let worker = world.worker().await;
+    world.worker().await.stop().await;
+    // One that declares would make it again.
+    let worker = world.worker_with(&[("LIFECYCLE_TOPOLOGY", "verify")]).await;
     let (connection, channel) = world.channel().await;
     let dlq = format!("{}.dead-letter", world.queue);
     channel.queue_delete(dlq.as_str().into(), Default::default()).await.unwrap();

@@ -31,7 +31,13 @@ async fn every_series_is_there_at_zero_from_the_start() {
         worker.metric(&format!("pass_seconds_count{{rule=\"{rule}\"}}"));
         worker.metric(&format!("last_pass_timestamp_seconds{{rule=\"{rule}\"}}"));
     }
-    for gauge in ["expired_snapshots", "oldest_expired_seconds", "dead_letter_queue_messages", "queue_messages"] {
+    for gauge in [
+        "expired_snapshots",
+        "oldest_expired_seconds",
+        "dead_letter_queue_messages",
+        "queue_messages",
+        "wait_queue_messages",
+    ] {
         zero(gauge);
     }
     for dependency in ["postgres", "rabbitmq"] {

@@ -109,3 +109,53 @@ async fn wrong_password_stops_at_the_start_and_is_not_shown() {
     assert!(refused.stderr.contains("ACCESS"), "{refused:?}");
     assert!(!refused.stderr.contains("not-the-password"), "{refused:?}");
 }
+
+#[tokio::test]
+async fn deleted_queues_and_exchanges_of_the_worker_are_made_again_while_it_runs() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (connection, channel) = world.channel().await;
+    for (number, gone) in ["dead-letter", "dlx"].into_iter().enumerate() {
+        let name = format!("{}.{gone}", world.queue);
+        if gone == "dlx" {
+            channel.exchange_delete(name.as_str().into(), Default::default()).await.unwrap();
+        } else {
+            channel.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+        }
+        let doctor = world.run(&["doctor", "--output", "table"]).await;
+        assert!(doctor.code == 1 && doctor.stdout.contains("missing, although a worker consumes"), "{doctor:?}");
+        world.publish_raw(&[b"not json".to_vec()]).await;
+        worker.reaches("messages_total{outcome=\"dead_lettered\"}", number as f64 + 1.0).await;
+    }
+    let doctor = world.run(&["doctor", "--output", "table"]).await;
+    assert!(!doctor.stdout.contains("missing, although"), "{doctor:?}");
+    world.take_dead_letters(2).await;
+    worker.stop().await;
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn exchange_that_cannot_route_is_refused_and_one_that_can_is_used() {
+    let world = World::new().await;
+    let (connection, channel) = world.channel().await;
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declare = async |kind| {
+        channel.exchange_declare(world.exchange.as_str().into(), kind, durable, FieldTable::default()).await.unwrap();
+    };
+    declare(ExchangeKind::Direct).await;
+    let refused = world.run(&["run", "--http-addr", "127.0.0.1:0"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("is a direct exchange"), "{refused:?}");
+    assert!(refused.stderr.contains("LIFECYCLE_EXCHANGE"), "the fix: {refused:?}");
+    let doctor = world.run(&["doctor", "--output", "table"]).await;
+    assert!(doctor.code == 1 && doctor.stdout.contains("is a direct exchange"), "{doctor:?}");
+    channel.exchange_delete(world.exchange.as_str().into(), Default::default()).await.unwrap();
+
+    declare(ExchangeKind::Fanout).await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker().await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.stop().await;
+    connection.close(200, "done".into()).await.ok();
+}
