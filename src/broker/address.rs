@@ -19,6 +19,11 @@ pub struct BrokerAddress {
     tls: OwnedTLSConfig,
 }
 
+const FORM: &str = "amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…, with %2f for the vhost /";
+/// What the URL may set behind its question mark: lapin's parameters, and ours.
+const PARAMETERS: [&str; 8] =
+    ["heartbeat", "frame_max", "channel_max", "connection_timeout", "auth_mechanism", AUTHORITY, CERTIFICATE, KEY];
+
 /// As RabbitMQ writes them (docs/uri-query-parameters): files in PEM.
 const AUTHORITY: &str = "cacertfile";
 const CERTIFICATE: &str = "certfile";
@@ -28,18 +33,31 @@ impl BrokerAddress {
     /// Reads the URL, and the files that it names: `cacertfile`, an authority beside the system's; `certfile` and `keyfile`, the
     /// client's own certificate.
     pub fn parse(url: Option<&SecretString>) -> Result<Self, ConfigError> {
-        let unusable = || {
-            ConfigError::new("AMQP_URL", "amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…, with %2f for the vhost /")
-        };
-        let text = url.map(ExposeSecret::expose_secret).ok_or_else(unusable)?;
-        let mut uri = AMQPUri::from_str(text).map_err(|_| unusable())?;
-        let url = Url::parse(text).map_err(|_| unusable())?;
+        let text = url.map(ExposeSecret::expose_secret).ok_or_else(|| ConfigError::new("AMQP_URL", FORM))?;
+        let unusable = |why: String| ConfigError::new("AMQP_URL", format!("{FORM}; here {why}"));
+        let url = checked(text).map_err(unusable)?;
+        // Its words may quote the value.
+        let mut uri = AMQPUri::from_str(text).map_err(|_| {
+            unusable("a number behind ? is none, or user, password or vhost are not percent-encoded UTF-8".to_owned())
+        })?;
         if let Some(Host::Ipv6(ip)) = url.host() {
             // lapin takes it for no host at all, and would go to localhost.
             uri.authority.host = ip.to_string();
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         Ok(Self { uri, tls: tls(&url)? })
+    }
+
+    /// The virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// Who logs in.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.uri.authority.userinfo.username
     }
 
     pub(super) fn uri(&self) -> AMQPUri {
@@ -80,6 +98,32 @@ impl std::fmt::Debug for BrokerAddress {
     }
 }
 
+/// The URL, or what is wrong with it, without a word of its value.
+fn checked(text: &str) -> Result<Url, String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let Some(rest) = text.strip_prefix("amqp://").or_else(|| text.strip_prefix("amqps://")) else {
+        return Err("it does not begin with amqp:// or amqps://".to_owned());
+    };
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if !rest[..authority].contains('@') && rest[authority..].contains('@') {
+        return Err("user or password contain a character that must be percent-encoded: / is %2F, ? is %3F, # is %23"
+            .to_owned());
+    }
+    let url = Url::parse(text).map_err(|error| format!("host or port cannot be read: {error}"))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("the host is missing".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("a # is not percent-encoded: write %23".to_owned());
+    }
+    if let Some((unknown, _)) = url.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
+        return Err(format!("the parameter {unknown} is unknown; known are {}", PARAMETERS.join(", ")));
+    }
+    Ok(url)
+}
+
 fn tls(url: &Url) -> Result<OwnedTLSConfig, ConfigError> {
     let file = |name: &'static str| {
         let Some((_, path)) = url.query_pairs().find(|(key, _)| key == name) else { return Ok(None) };
@@ -118,6 +162,26 @@ mod tests {
         }
         assert!(parsed("amqp://u:p@[::1]/%2f").unwrap().is_local());
         assert!(!parsed("amqp://u:p@[2001:db8::7]/%2f").unwrap().is_local());
+    }
+
+    #[test]
+    fn unusable_url_says_which_part_and_why_and_never_its_value() {
+        for (url, why) in [
+            ("", "it is empty"),
+            ("postgres://u:hidden@h/v", "does not begin with amqp://"),
+            ("amqp://u:hid#den@h/v", "# is %23"),
+            ("amqp://u:hid/den@h/v", "/ is %2F"),
+            ("amqp://u:hid?den@h/v", "? is %3F"),
+            ("amqp://u:hidden@h:70000/v", "port"),
+            ("amqp://u:hidden@/v", "host"),
+            ("amqp://u:hidden@h/v#x", "%23"),
+            ("amqp://u:hidden@h/v?heartbeat=often", "number"),
+            ("amqp://u:hidden@h/v?cacertfil=/x", "the parameter cacertfil is unknown; known are heartbeat,"),
+        ] {
+            let error = parsed(url).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("hid"), "{url}: {error}");
+        }
+        assert!(parsed("amqps://u:p%23%2F%3F@h/v?heartbeat=5&frame_max=131072").is_ok());
     }
 
     #[test]

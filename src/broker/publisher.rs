@@ -164,7 +164,8 @@ pub(super) async fn send(
     message: &Outgoing,
     deadline: Instant,
 ) -> Result<PublisherConfirm, PublishError> {
-    let name = |text: &str| ShortString::try_new(text).map_err(|error| PublishError::Unconfirmed(error.to_string()));
+    // However often it is tried, a name that is too long will be.
+    let name = |text: &str| ShortString::try_new(text).map_err(|error| PublishError::Rejected(error.to_string()));
     // mandatory: an exchange without a matching queue gives the message back instead of dropping it.
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, routing_key) = (name(&message.exchange)?, name(&message.routing_key)?);

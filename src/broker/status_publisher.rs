@@ -10,6 +10,8 @@ use crate::message::StatusMessage;
 
 /// In flight at once: the confirms of one group share a deadline.
 const GROUP: usize = 1_000;
+/// No call waits longer; 30 years.
+const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Publishes status messages from a Rust program: persistent, mandatory, each confirmed by the broker.
 ///
@@ -61,7 +63,8 @@ impl StatusPublisher {
 
     /// Publishes many, within one time-out for all. One answer a message, in their order; errors as of [`Self::publish`].
     pub async fn publish_all(&self, messages: &[StatusMessage]) -> Vec<Result<(), PublishError>> {
-        let deadline = Instant::now() + self.timeout;
+        // A time that cannot be added is as good as for ever.
+        let deadline = Instant::now() + self.timeout.min(LONGEST);
         let outgoing: Vec<_> = messages.iter().map(|message| Outgoing::status(&self.exchange, message)).collect();
         let not_sent = || Err(PublishError::Unconfirmed("no confirm before the time-out".to_owned()));
         let mut answers: Vec<Result<(), PublishError>> =

@@ -27,10 +27,18 @@ const AT_MOST: Duration = Duration::from_mins(1);
 const OLDEST_VERSION: Version = (3, 10);
 /// Makes the checks of the broker, in an order in which the first failure explains those after it.
 pub async fn examine_rabbitmq(address: &BrokerAddress, expected: &BrokerExpectations) -> Vec<Finding> {
-    let mut findings = vec![encryption(address)];
+    let mut findings = Vec::new();
     let greeting = match greeting(address).await {
-        Ok(greeting) => greeting,
+        Ok(greeting) => {
+            findings.push(encryption(address));
+            greeting
+        }
         Err(error) => {
+            findings.push(if address.is_encrypted() {
+                Finding::skipped("rabbitmq.tls", "not known without a connection")
+            } else {
+                encryption(address)
+            });
             findings.push(not_connected(&error));
             findings.push(Finding::skipped("rabbitmq", "everything else needs a connection"));
             return findings;
@@ -47,7 +55,7 @@ pub async fn examine_rabbitmq(address: &BrokerAddress, expected: &BrokerExpectat
     };
     findings.push(Finding::ok("rabbitmq.connection", format!("RabbitMQ at {} accepts the login", address.host())));
     // What was found is kept where time runs out.
-    match timeout(AT_MOST, examine(&inspection, expected, parsed(&greeting.version), &mut findings)).await {
+    match timeout(AT_MOST, examine(&inspection, address, expected, parsed(&greeting.version), &mut findings)).await {
         Ok(Ok(())) => {}
         Ok(Err((check, error))) => {
             findings.push(Finding::failed(check, error.one_line(), "see what RabbitMQ says, and try again"));
@@ -69,6 +77,7 @@ type Failed = (&'static str, BrokerError);
 
 async fn examine(
     inspection: &Inspection,
+    address: &BrokerAddress,
     expected: &BrokerExpectations,
     version: Version,
     findings: &mut Vec<Finding>,
@@ -95,7 +104,7 @@ async fn examine(
     if expected.publishes && !inspection.may_publish(topology.exchange()).await.map_err(of("rabbitmq.permissions"))? {
         forbidden.push(format!("write to exchange {}, where the outbox is published", topology.exchange()));
     }
-    findings.push(permissions(&forbidden));
+    findings.push(permissions(&forbidden, address, expected));
 
     findings.push(match work {
         None => Finding::skipped(
@@ -188,7 +197,7 @@ fn version(greeting: &Greeting) -> Finding {
     Finding::ok(CHECK, format!("RabbitMQ {version}"))
 }
 
-fn permissions(forbidden: &[String]) -> Finding {
+fn permissions(forbidden: &[String], address: &BrokerAddress, expected: &BrokerExpectations) -> Finding {
     const CHECK: &str = "rabbitmq.permissions";
     if forbidden.is_empty() {
         return Finding::ok(CHECK, "the user may do what the worker does");
@@ -196,8 +205,37 @@ fn permissions(forbidden: &[String]) -> Finding {
     Finding::failed(
         CHECK,
         format!("the user may not {}", forbidden.join("; ")),
-        "grant it: rabbitmqctl set_permissions -p VHOST USER CONFIGURE WRITE READ; without configure, LIFECYCLE_TOPOLOGY=verify",
+        format!(
+            "grant it: rabbitmqctl set_permissions -p {} {} {}{}",
+            quoted(address.vhost()),
+            quoted(address.user()),
+            needed(&expected.topology, expected.mode, expected.publishes).map(|part| quoted(&part)).join(" "),
+            if expected.mode == TopologyMode::Declare { "; without configure, LIFECYCLE_TOPOLOGY=verify" } else { "" },
+        ),
     )
+}
+
+/// What the worker's user may configure, write and read, as regular expressions: the README's table.
+fn needed(topology: &Topology, mode: TopologyMode, publishes: bool) -> [String; 3] {
+    let exact = |name: &str| {
+        let special = |character: char| !(character.is_alphanumeric() || "-_ ".contains(character));
+        name.chars()
+            .flat_map(|character| special(character).then_some('\\').into_iter().chain([character]))
+            .collect::<String>()
+    };
+    let (exchange, queue) = (exact(topology.exchange()), exact(topology.queue()));
+    match mode {
+        TopologyMode::Declare => std::array::from_fn(|_| format!(r"^({exchange}|{queue}(\..+)?)$")),
+        TopologyMode::Verify if publishes => {
+            ["^$".to_owned(), format!(r"^({exchange}|{queue}\.(dlx|retry))$"), format!("^{queue}$")]
+        }
+        TopologyMode::Verify => ["^$".to_owned(), format!(r"^{queue}\.(dlx|retry)$"), format!("^{queue}$")],
+    }
+}
+
+/// One word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Sends what ends no event, and what the dead-letter queue forgets.
@@ -235,6 +273,16 @@ async fn probe(address: &BrokerAddress, topology: &Topology) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn permissions_are_those_of_the_readme_and_words_for_a_shell() {
+        let topology = Topology::new("event.status".to_owned(), "snapshot-lifecycle".to_owned(), TopologyMode::Declare);
+        for (mode, kind) in [(TopologyMode::Declare, "declare"), (TopologyMode::Verify, "verify")] {
+            let row = needed(&topology, mode, false).map(|cell| format!("`{}`", cell.replace('|', r"\|"))).join(" | ");
+            assert!(include_str!("../../README.md").contains(&format!("| worker, `{kind}` | {row} |")), "{row}");
+        }
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 
     #[test]
     fn versions_are_compared_by_number() {

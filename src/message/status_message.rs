@@ -1,6 +1,6 @@
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::{Envelope, EventStatus, Reason, Reject, decode};
@@ -76,12 +76,18 @@ impl StatusMessage {
         Ok(decode(body, &Envelope::default())?)
     }
 
-    /// The body: one line of JSON. Fails where `occurred_at` has no form in RFC 3339, as in the year -1.
+    /// The body: one line of JSON. Fails where `occurred_at` has no form in RFC 3339, as in the year -1, or none in UTC, as in the last
+    /// hours of the year 9999 west of Greenwich.
     pub fn to_json(&self) -> Result<Vec<u8>, InvalidStatusMessage> {
-        serde_json::to_vec(self).map_err(|_| InvalidStatusMessage {
+        let invalid = || InvalidStatusMessage {
             reason: Reason::InvalidMessage.as_str(),
             error: "occurred_at has no form in RFC 3339".to_owned(),
-        })
+        };
+        let in_utc = self.occurred_at.checked_to_offset(UtcOffset::UTC).ok_or_else(invalid)?;
+        if !(0..=9999).contains(&in_utc.year()) {
+            return Err(invalid());
+        }
+        serde_json::to_vec(self).map_err(|_| invalid())
     }
 
     /// Whether the status has been reached by the time `now`, but for the difference that there may be between two machines' clocks. A time

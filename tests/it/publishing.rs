@@ -76,3 +76,19 @@ async fn broker_that_was_killed_is_found_again_by_the_next_call() {
     publisher.publish(&message(Uuid::new_v4())).await.unwrap();
     eventually("both to be in the queue", async || world.depth(&world.queue).await >= 2).await;
 }
+
+#[tokio::test]
+async fn time_without_end_and_names_and_dates_beyond_their_limits_are_no_panic() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let patient = publisher(&world).with_timeout(Duration::MAX);
+    patient.publish(&message(Uuid::new_v4())).await.unwrap();
+    let late = message(Uuid::new_v4());
+    let year_10_000 = time::macros::datetime!(9999-12-31 23:59:59 -2:00);
+    let answer = patient.publish(&StatusMessage { occurred_at: year_10_000, ..late }).await;
+    assert!(matches!(answer, Err(PublishError::Invalid(_))), "{answer:?}");
+    patient.close().await;
+    let unnamed = StatusPublisher::new(&world.servers.amqp_url, "x".repeat(256)).unwrap();
+    let answer = unnamed.publish(&message(Uuid::new_v4())).await;
+    assert!(matches!(answer, Err(PublishError::Rejected(_))), "{answer:?}");
+}
