@@ -66,11 +66,11 @@ impl BrokerError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Topology(_) => false,
-            Self::TimedOut(_) => true,
+            Self::TimedOut(_)
+            | Self::NotConnected { failure: ConnectFailure::Silent | ConnectFailure::NoBroker, .. } => true,
             Self::NotConnected { failure: ConnectFailure::Unreachable(error), .. } => {
                 !is_about_a_certificate(&error.to_string())
             }
-            Self::NotConnected { failure: ConnectFailure::Silent | ConnectFailure::NoBroker, .. } => true,
             Self::Failed { cause, .. } | Self::NotConnected { failure: ConnectFailure::Refused(cause), .. } => {
                 match cause.kind() {
                     ErrorKind::ProtocolError(error) => !matches!(

@@ -252,6 +252,7 @@ impl Reactor for FilteringReactor {
         self.0.interval(duration)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "it outlives the reactor, which an async fn would borrow")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,

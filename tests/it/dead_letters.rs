@@ -511,3 +511,22 @@ async fn reader_that_goes_away_and_broker_that_is_away_end_the_command() {
         assert!(answer.stderr.contains("could not connect to RabbitMQ"), "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn messages_that_wait_for_another_attempt_are_counted() {
+    let world = World::new().await;
+    world.refuse_deletes().await;
+    let bodies = world.ending_events(1).await;
+    let worker = world.worker().await;
+    world.publish_raw(&bodies).await;
+    // The third attempt comes after a minute.
+    worker.reaches("wait_queue_messages", 1.0).await;
+    eventually("the message to wait", async || {
+        let stats = world.run(&["dlq", "stats"]).await;
+        stats.json()["waiting_for_retry"] == 1 && stats.json()["letters"] == 0
+    })
+    .await;
+    let table = world.run(&["dlq", "stats", "--output", "table"]).await;
+    assert!(table.stdout.contains("1 message waits for another attempt"), "{table:?}");
+    worker.stop().await;
+}
