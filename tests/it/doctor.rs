@@ -266,7 +266,7 @@ async fn what_keeps_it_from_connecting_is_told_apart() {
         (format!("amqp://guest:hidden@{host}/%2f"), "ACCESS_REFUSED", "user and password"),
         (format!("amqp://guest:guest@{host}/nowhere"), "nowhere", "virtual host"),
         (format!("amqp://guest:hidden@{nobody}/%2f"), "refused", "start RabbitMQ"),
-        (format!("amqps://guest:hidden@{host}/%2f"), "could not reach", "amqps"),
+        (format!("amqps://guest:hidden@{host}/%2f"), "could not connect", "amqps"),
         (
             format!("amqp://guest:hidden@{}/%2f", database.rsplit_once('@').unwrap().1),
             "does not speak AMQP",
@@ -342,7 +342,7 @@ async fn drift_of_the_topology_is_named_by_argument() {
         .await
         .unwrap();
     let sick = checkup(&world, &[]).await;
-    sick.has("rabbitmq.exchange", "failed", "current is 'direct'", "topic exchange");
+    sick.has("rabbitmq.exchange", "failed", "is a direct exchange", "topic exchange");
     sick.has("rabbitmq.topology", "failed", "x-max-length", "LIFECYCLE_TOPOLOGY=verify");
     sick.has("rabbitmq.topology", "failed", "dead letters are refused or dropped", "delete it");
     sick.has("rabbitmq.topology", "failed", &format!("queue {}: ", world.queue), "delete it");
