@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, body, eventually, set};
+use crate::support::{Snapshot, World, as_user, body, eventually, set};
 
 /// Roles belong to the whole server, so each test has one of its own, made by the shipped script under another name.
 pub async fn worker_role(world: &World) -> String {
@@ -47,8 +47,7 @@ async fn role_script_may_be_run_again_and_on_the_servers_next_database() {
 }
 
 pub fn url_of(world: &World, role: &str) -> String {
-    let (_, host) = world.database_url.split_once('@').expect("a URL with a user");
-    format!("postgres://{role}:secret@{host}")
+    as_user(&world.database_url, role, "secret")
 }
 
 pub async fn drop_role(world: &World, role: &str) {

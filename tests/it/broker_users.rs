@@ -6,7 +6,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, body, finish};
+use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, as_user, body, finish};
 
 /// Configure, write and read, as the README's table has them.
 fn permissions(kind: &str, world: &World) -> [String; 3] {
@@ -35,8 +35,7 @@ impl<'a> User<'a> {
         let [configure, write, read] = permissions(kind, world);
         servers.control(&["rabbitmq", "ctl", "add_user", &name, "secret"]);
         servers.control(&["rabbitmq", "ctl", "set_permissions", "-p", "/", &name, &configure, &write, &read]);
-        let host = servers.pair().amqp_url.split_once('@').unwrap().1.to_owned();
-        let url = format!("amqp://{name}:secret@{host}");
+        let url = as_user(&servers.pair().amqp_url, &name, "secret");
         Self { servers, name, url }
     }
 

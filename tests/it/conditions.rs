@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Finished, Letter, PrivateServers, Servers, Snapshot, World, body, eventually, finish};
+use crate::support::{Finished, Letter, PrivateServers, Servers, Snapshot, World, as_user, body, eventually, finish};
 
 /// A file that is gone with the test.
 struct Scratch(std::path::PathBuf);
@@ -191,7 +191,6 @@ async fn without_rights_at_the_broker_nothing_happens_and_the_reason_is_said() {
     let world = World::on(servers.pair()).await;
     letters(&world, 2).await;
     let user = format!("u{}", Uuid::new_v4().simple());
-    let host = servers.pair().amqp_url.split_once('@').unwrap().1.to_owned();
     servers.control(&["rabbitmq", "ctl", "add_user", &user, "secret"]);
     servers.control(&["rabbitmq", "ctl", "set_permissions", "-p", "/", &user, "^$", "^$", "^$"]);
     let event = Uuid::new_v4().to_string();
@@ -212,7 +211,7 @@ async fn without_rights_at_the_broker_nothing_happens_and_the_reason_is_said() {
         &["run", "--http-addr", "127.0.0.1:0"],
     ] {
         let mut program = world.program(command);
-        program.env("AMQP_URL", format!("amqp://{user}:secret@{host}"));
+        program.env("AMQP_URL", as_user(&servers.pair().amqp_url, &user, "secret"));
         let refused = tokio::task::spawn_blocking(|| finish(program)).await.unwrap();
         assert_eq!(refused.code, 1, "{command:?}: {refused:?}");
         assert!(refused.stderr.contains("ACCESS_REFUSED"), "{command:?}: {refused:?}");

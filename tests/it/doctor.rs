@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
 use crate::access::{drop_role, url_of, worker_role};
-use crate::support::{Finished, Servers, Snapshot, World, eventually, finish};
+use crate::support::{Finished, Servers, Snapshot, World, as_user, eventually, finish, host_of};
 
 /// What the checks said, in order.
 struct Checkup {
@@ -244,8 +244,7 @@ async fn role_that_cannot_do_the_job_is_told_what_it_lacks() {
 async fn what_keeps_it_from_connecting_is_told_apart() {
     let world = World::new().await;
     let database = world.database_url.rsplit_once('/').unwrap().0;
-    let amqp = world.servers.amqp_url.split_once('@').unwrap().1;
-    let host = amqp.split_once('/').unwrap().0;
+    let host = host_of(&world.servers.amqp_url);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = silent.local_addr().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -267,11 +266,7 @@ async fn what_keeps_it_from_connecting_is_told_apart() {
         (format!("amqp://guest:guest@{host}/nowhere"), "nowhere", "virtual host"),
         (format!("amqp://guest:hidden@{nobody}/%2f"), "refused", "start RabbitMQ"),
         (format!("amqps://guest:hidden@{host}/%2f"), "could not connect", "amqps"),
-        (
-            format!("amqp://guest:hidden@{}/%2f", database.rsplit_once('@').unwrap().1),
-            "does not speak AMQP",
-            "start RabbitMQ",
-        ),
+        (format!("amqp://guest:hidden@{}/%2f", host_of(database)), "does not speak AMQP", "start RabbitMQ"),
         (format!("amqp://guest:hidden@{mute}/%2f"), "no answer in time", "firewall"),
     ] {
         let sick = checkup_with(&world, &[("AMQP_URL", &url)]);
@@ -410,8 +405,7 @@ async fn permissions_that_the_worker_lacks_are_listed() {
     let world = World::on(servers.pair().clone()).await;
     world.worker().await.stop().await;
     let user = format!("u{}", uuid::Uuid::new_v4().simple());
-    let host = servers.pair().amqp_url.split_once('@').unwrap().1.to_owned();
-    let url = format!("amqp://{user}:secret@{host}");
+    let url = as_user(&servers.pair().amqp_url, &user, "secret");
     let ctl = |words: &[&str]| servers.control(&[&["rabbitmq", "ctl"], words].concat());
     ctl(&["add_user", &user, "secret"]);
     let outside = checkup_with(&world, &[("AMQP_URL", &url)]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Proxy, Random, Servers, Snapshot, Way, World, body, eventually, host_of, pause, set};
+use crate::support::{Proxy, Random, Servers, Snapshot, Way, World, as_user, body, eventually, host_of, pause, set};
 
 #[tokio::test]
 async fn message_that_crashes_worker_after_worker_takes_no_neighbour_with_it() {
@@ -334,8 +334,7 @@ async fn credentials_that_change_are_an_outage_until_they_are_right_again() {
     let ctl = |words: &[&str]| servers.control(&[&["rabbitmq", "ctl"], words].concat());
     ctl(&["add_user", &user, "old"]);
     ctl(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"]);
-    let host = servers.pair().amqp_url.split_once('@').unwrap().1.to_owned();
-    let worker = world.worker_with(&[("AMQP_URL", &format!("amqp://{user}:old@{host}"))]).await;
+    let worker = world.worker_with(&[("AMQP_URL", &as_user(&servers.pair().amqp_url, &user, "old"))]).await;
     ctl(&["change_password", &user, "new"]);
     ctl(&["close_all_user_connections", &user, "rotated"]);
     worker.becomes_ready(false).await;

@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Running, Servers, Snapshot, Worker, World, eventually, finish, set};
+use crate::support::{Running, Servers, Snapshot, Worker, World, as_user, eventually, finish, set};
 
 /// The host's events with a status and a team, and the trigger on them.
 async fn installed(world: &World) {
@@ -480,8 +480,7 @@ async fn host_role_without_rights_of_ours_is_recorded_and_may_not_read() {
     world
         .sql(format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, UPDATE ON public.events TO {role}"))
         .await;
-    let (_, host) = world.database_url.split_once('@').unwrap();
-    let url = format!("postgres://{role}:secret@{host}");
+    let url = as_user(&world.database_url, &role, "secret");
     let api = sqlx::PgPool::connect(&url).await.unwrap();
     sqlx::query("UPDATE public.events SET status = 'confirmed'").execute(&api).await.unwrap();
     assert!(sqlx::query("SELECT * FROM snapshot_lifecycle.outbox").execute(&api).await.is_err());

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{Finished, Snapshot, World, finish, set};
+use crate::support::{Finished, Snapshot, World, as_user, finish, set};
 
 async fn expires_in_days(world: &World, id: Uuid) -> f64 {
     sqlx::query_scalar(
@@ -153,9 +153,8 @@ async fn wrong_use_and_missing_rights_say_the_mend() {
              GRANT SELECT, DELETE ON snapshot_lifecycle.outbox TO {role}"
         ))
         .await;
-    let (_, host) = world.database_url.split_once('@').unwrap();
     let mut command = world.program(&["retention", "set", "offer", "--ttl", "1d", "--yes"]);
-    command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
+    command.env("DATABASE_URL", as_user(&world.database_url, &role, "secret"));
     let denied = finish(command);
     assert_eq!(denied.code, 1);
     assert!(denied.stderr.contains("the role that ran `migrate`"), "{denied:?}");

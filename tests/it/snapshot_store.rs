@@ -5,7 +5,7 @@ use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore, StoreError}
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, set};
+use crate::support::{Snapshot, World, as_user, set};
 
 fn store(world: &World) -> SnapshotStore {
     SnapshotStore::connect(&world.database_url).unwrap()
@@ -20,8 +20,7 @@ async fn bound_store(world: &World) -> (SnapshotStore, String) {
              GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT ON snapshot_lifecycle.retention TO {role}"
         ))
         .await;
-    let (_, host) = world.database_url.split_once('@').unwrap();
-    (SnapshotStore::connect(&format!("postgres://{role}:secret@{host}")).unwrap(), role)
+    (SnapshotStore::connect(&as_user(&world.database_url, &role, "secret")).unwrap(), role)
 }
 
 async fn drop_role(world: &World, role: &str) {

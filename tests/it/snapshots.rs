@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, finish};
+use crate::support::{Snapshot, World, as_user, finish};
 
 /// A local store in a file; removed when dropped.
 struct Store {
@@ -216,9 +216,8 @@ async fn role_that_the_hosts_own_policies_bind_imports_its_teams_store() {
         ))
         .await;
     let store = Store::of(&json!({ "snap_1": entry("snap_1", "offer", Some(event), now) }));
-    let (_, host) = world.database_url.split_once('@').unwrap();
     let mut command = world.program(&["snapshots", "import", store.path(), "--team-id", &team.to_string()]);
-    command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
+    command.env("DATABASE_URL", as_user(&world.database_url, &role, "secret"));
     let import = finish(command);
     assert_eq!((import.code, world.snapshots().await.len()), (0, 1), "{import:?}");
     world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;

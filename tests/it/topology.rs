@@ -5,7 +5,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use time::OffsetDateTime;
 
-use crate::support::{Snapshot, World, body};
+use crate::support::{Snapshot, World, as_user, body};
 
 #[tokio::test]
 async fn verify_declares_nothing_and_names_what_is_missing() {
@@ -100,10 +100,8 @@ async fn hosts_exchange_with_properties_of_its_own_is_used_as_it_is() {
 #[tokio::test]
 async fn wrong_password_stops_at_the_start_and_is_not_shown() {
     let world = World::new().await;
-    let (scheme, rest) = world.servers.amqp_url.split_once("://").unwrap();
-    let (_, host) = rest.split_once('@').unwrap();
     let mut command = world.program(&["run", "--http-addr", "127.0.0.1:0"]);
-    command.env("AMQP_URL", format!("{scheme}://guest:not-the-password@{host}"));
+    command.env("AMQP_URL", as_user(&world.servers.amqp_url, "guest", "not-the-password"));
     let refused = crate::support::finish(command);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("ACCESS"), "{refused:?}");

@@ -6,16 +6,19 @@ mod proxy;
 mod random;
 pub mod raw_amqp;
 mod servers;
+mod test_run;
+mod url;
 mod world;
 
 use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
 pub use process::{Finished, Running, Worker, finish, on_a_terminal, program};
-pub use proxy::{Proxy, Way, host_of};
+pub use proxy::{Proxy, Way};
 pub use random::Random;
 pub use raw_amqp::{RawProperties, RawPublisher};
 pub use servers::{PrivateServers, Servers};
+pub use url::{as_user, host_of};
 pub use world::{HOST_TABLES, Snapshot, World, set};
 
 /// Longer than anything takes on a loaded machine; a condition that does not come true by then never will.

@@ -1,10 +1,11 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::test_run::{keep_log, logs, tool};
 use super::{World, eventually, pause};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_snapshot-lifecycle");
@@ -23,10 +24,10 @@ impl Finished {
     }
 }
 
-/// The program with no environment but its search path.
+/// The program with an empty environment. It is killed when the tests are, which then clean up nothing themselves.
 pub fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    let mut command = Command::new(tool("setpriv"));
+    command.args(["--pdeathsig", "KILL", "--", PROGRAM]).args(arguments).env_clear().stdin(Stdio::null());
     // Where coverage is measured (.ci/coverage), the program counts too.
     if let Some(counts) = std::env::var_os("LLVM_PROFILE_FILE") {
         command.env("LLVM_PROFILE_FILE", counts);
@@ -88,17 +89,23 @@ impl World {
 
     /// Starts a worker and waits for nothing but its HTTP server.
     pub async fn start_worker(&self, variables: &[(&str, &str)]) -> Worker {
-        let log = std::env::temp_dir().join(format!("{}-{}.log", self.queue, uuid::Uuid::new_v4().simple()));
-        let mut command = self.program(&["run"]);
-        command
-            .env("LIFECYCLE_HTTP_ADDR", "127.0.0.1:0")
-            .env("LIFECYCLE_SWEEP_INTERVAL", "1000d")
-            .env("LIFECYCLE_EVICT_INTERVAL", "1000d")
-            .env("LIFECYCLE_LOG_FORMAT", "json")
-            .envs(variables.iter().copied())
-            .stderr(File::create(&log).unwrap())
-            .stdout(Stdio::null());
-        let child = command.spawn().expect("the program can be run");
+        self.start_command(self.worker_command(variables)).await
+    }
+
+    /// Starts a worker by these words with its command line after them, as a shell or a wrapper would.
+    pub async fn worker_under(&self, words: &[&str]) -> Worker {
+        let worker = self.worker_command(&[]);
+        let mut command = Command::new(tool(words[0]));
+        command.args(&words[1..]).arg(worker.get_program()).args(worker.get_args());
+        command.env_clear().envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let worker = self.start_command(command).await;
+        worker.becomes_ready(true).await;
+        worker
+    }
+
+    async fn start_command(&self, mut command: Command) -> Worker {
+        let log = logs().join(format!("{}-{}.log", self.queue, uuid::Uuid::new_v4().simple()));
+        let child = command.stderr(File::create(&log).unwrap()).spawn().expect("the program can be run");
         let mut worker = Worker { child, log, http: SocketAddr::from(([127, 0, 0, 1], 0)) };
         eventually("the worker's HTTP address in its log", async || {
             if let Some(line) = worker.logged("starting").first() {
@@ -112,6 +119,32 @@ impl World {
         })
         .await;
         worker
+    }
+
+    /// Starts a worker whose log goes to a pipe. Its first line is read for the HTTP address; the rest is up to the test.
+    pub async fn worker_with_piped_log(&self, variables: &[(&str, &str)]) -> (Worker, BufReader<PipeReader>) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let child = self.worker_command(variables).stderr(writer).spawn().expect("the program can be run");
+        let mut lines = BufReader::new(reader);
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+        let http = first["http_addr"].as_str().expect("the line that says what is started").parse().unwrap();
+        let worker = Worker { child, log: logs().join("none"), http };
+        worker.becomes_ready(true).await;
+        (worker, lines)
+    }
+
+    fn worker_command(&self, variables: &[(&str, &str)]) -> Command {
+        let mut command = self.program(&["run"]);
+        command
+            .env("LIFECYCLE_HTTP_ADDR", "127.0.0.1:0")
+            .env("LIFECYCLE_SWEEP_INTERVAL", "1000d")
+            .env("LIFECYCLE_EVICT_INTERVAL", "1000d")
+            .env("LIFECYCLE_LOG_FORMAT", "json")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null());
+        command
     }
 }
 
@@ -257,11 +290,13 @@ impl Worker {
 }
 
 impl Drop for Worker {
+    #[expect(clippy::print_stderr, reason = "a failed test says where its log is")]
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-        if !std::thread::panicking() {
-            std::fs::remove_file(&self.log).ok();
+        if std::thread::panicking() {
+            eprintln!("the log of a worker of this test: {}", keep_log(&self.log).display());
         }
+        std::fs::remove_file(&self.log).ok();
     }
 }

@@ -8,6 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::url::by_way_of;
+
 /// What the way between worker and server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -30,11 +32,11 @@ pub struct Proxy {
 
 impl Proxy {
     /// In front of `host:port`.
-    pub async fn before(server: &str) -> Self {
+    pub async fn before(server: impl Into<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let way = Arc::new(watch::Sender::new(Way::Open));
-        let (sender, server) = (Arc::clone(&way), server.to_owned());
+        let (sender, server) = (Arc::clone(&way), server.into());
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *sender.borrow() == Way::Cut {
@@ -52,9 +54,7 @@ impl Proxy {
 
     /// The URL with this way in place of the server.
     pub fn url(&self, url: &str) -> String {
-        let (before, after) = url.split_once('@').expect("a URL with a user");
-        let (_, path) = after.split_once('/').expect("a URL with a path");
-        format!("{before}@{}/{path}", self.address)
+        by_way_of(url, self.address)
     }
 }
 
@@ -63,11 +63,6 @@ impl Drop for Proxy {
         self.listening.abort();
         self.way.send_replace(Way::Cut);
     }
-}
-
-/// `host:port` of a URL.
-pub fn host_of(url: &str) -> &str {
-    url.split_once('@').expect("a URL with a user").1.split(['/', '?']).next().expect("a host")
 }
 
 async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) {

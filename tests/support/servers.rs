@@ -27,6 +27,11 @@ impl Servers {
         }))
     }
 
+    /// Whether they are somebody else's, too.
+    pub fn are_given(&self) -> bool {
+        self.directory.is_none()
+    }
+
     /// A pair that a test may stop and kill. Started once and handed on from test to test, one at a time.
     pub fn private() -> PrivateServers {
         static SERVERS: OnceLock<Arc<Servers>> = OnceLock::new();
@@ -108,7 +113,7 @@ impl PrivateServers {
     }
 }
 
-fn script(arguments: &[&str]) -> String {
+pub(super) fn script(arguments: &[&str]) -> String {
     let output = Command::new(SCRIPT).args(arguments).stdin(Stdio::null()).output().expect("deploy/servers can be run");
     assert!(
         output.status.success(),

@@ -6,8 +6,11 @@ use snapshot_lifecycle::storage::Database;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use time::{Duration, OffsetDateTime};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::test_run::{drop_databases_of_dead_runs, new_name};
+use super::url::with_database;
 use super::{Servers, eventually};
 
 /// A database, an exchange and a queue that nobody else uses.
@@ -90,8 +93,12 @@ impl World {
 
     /// A database with nothing in it.
     pub async fn bare(servers: Arc<Servers>) -> Self {
-        let name = format!("it_{}", Uuid::new_v4().simple());
+        static TIDIED: OnceCell<()> = OnceCell::const_new();
+        let name = new_name();
         let admin = pool(&servers.database_url).await;
+        if servers.are_given() {
+            TIDIED.get_or_init(|| drop_databases_of_dead_runs(&admin)).await;
+        }
         // template0: nobody is connected to it, so databases can be made side by side.
         execute(&admin, format!("CREATE DATABASE {name} TEMPLATE template0")).await;
         admin.close().await;
@@ -215,12 +222,6 @@ async fn pool(url: &str) -> PgPool {
 
 async fn execute(pool: &PgPool, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
-}
-
-fn with_database(url: &str, name: &str) -> String {
-    let (before, query) = url.split_once('?').map_or((url, None), |(before, query)| (before, Some(query)));
-    let (server, _) = before.rsplit_once('/').expect("a URL with a database");
-    query.map_or_else(|| format!("{server}/{name}"), |query| format!("{server}/{name}?{query}"))
 }
 
 /// Servers that were given are left as they were found.
