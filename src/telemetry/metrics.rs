@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 use super::Dependency;
+use super::log_queue::LINES_DROPPED;
 use crate::message::Reason;
 use crate::policy::Rule;
 
@@ -70,6 +71,7 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "one declaration after the other")]
     pub fn new() -> Self {
         let registry = Registry::new();
+        register(&registry, LINES_DROPPED.clone());
 
         Self {
             messages: counter(
