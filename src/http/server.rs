@@ -1,5 +1,6 @@
+use std::collections::VecDeque;
+use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,24 +8,25 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{health, metrics};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
 
-/// Probes, Prometheus and a person are a handful.
-const MOST_CONNECTIONS: usize = 64;
+/// Probes, Prometheus and a person are a handful. Beyond that the oldest connection is closed.
+const MOST_CONNECTIONS: usize = 128;
+/// Before a connection is closed to make room, so that a client on a busy machine gets to say something, and whoever comes again and again
+/// is slowed down: 6,400 a second.
+const SPARED_FOR: Duration = Duration::from_millis(20);
 /// A request line and headers; the least that hyper allows is half of it.
 const MOST_HEADER_BYTES: usize = 16 * 1024;
 /// For a client to say what it wants.
-const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+const HEADERS_WITHIN: Duration = Duration::from_secs(1);
 /// For everything, the answer included.
 const CONNECTION_AT_MOST: Duration = Duration::from_secs(10);
-/// A failing accept must not turn round in circles.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A bound address, about to serve.
 pub struct Server {
@@ -73,29 +75,67 @@ impl Server {
 
     /// Serves as long as the process lives: during a soft stop the probes still want an answer. One request a connection, and
     /// nobody holds one for long.
+    ///
+    /// Where there is no room, the oldest connection makes room: a probe is answered in a millisecond, so the oldest is one that idles or
+    /// dawdles. No limit per address: a flood from the probes' own machine would shut out the probes.
     pub async fn run(self) {
-        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        // Before accepting: whoever comes beyond that waits in the kernel's queue.
-        while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Of the one that came, or for want of files: the next may fare better.
-                    tracing::warn!(%error, "could not accept an HTTP connection");
-                    sleep(ACCEPT_AGAIN_AFTER).await;
-                    continue;
+        let mut connections = Connections::default();
+        let mut failing = false;
+        loop {
+            connections.make_room().await;
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    failing = false;
+                    connections.add(serve(stream, self.router.clone()));
                 }
-            };
-            let connection = http1::Builder::new()
-                .keep_alive(false)
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .max_buf_size(MOST_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router.clone()));
-            tokio::spawn(async move {
-                timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away is no matter
-                drop(permit);
-            });
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "could not accept an HTTP connection; said once until it can be");
+                    }
+                    failing = true;
+                    // Mostly for want of file descriptors, of which the oldest connection has one.
+                    connections.close_oldest().await;
+                }
+            }
+            // Those that were let in say what they want before more are.
+            yield_now().await;
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(MOST_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away is no matter
+}
+
+/// Those that are open, the oldest first.
+#[derive(Default)]
+struct Connections(VecDeque<(Instant, AbortHandle)>);
+
+impl Connections {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.0.push_back((Instant::now(), tokio::spawn(connection).abort_handle()));
+    }
+
+    async fn make_room(&mut self) {
+        self.0.retain(|(_, connection)| !connection.is_finished());
+        if self.0.len() >= MOST_CONNECTIONS {
+            self.close_oldest().await;
+        }
+    }
+
+    /// Once it had its time. Where none is open, time may help.
+    async fn close_oldest(&mut self) {
+        if let Some((since, connection)) = self.0.pop_front() {
+            sleep_until(since + SPARED_FOR).await;
+            connection.abort();
+        } else {
+            sleep(SPARED_FOR).await;
         }
     }
 }
