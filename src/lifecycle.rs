@@ -1,17 +1,17 @@
 //! Signals, tracked tasks, and the end of the process.
 //!
-//! A first SIGTERM or SIGINT stops softly: tasks finish what is in flight. After `LIFECYCLE_SHUTDOWN_TIMEOUT` the stop becomes
+//! A first SIGTERM, SIGINT, SIGHUP or SIGQUIT stops softly: tasks finish what is in flight. After `LIFECYCLE_SHUTDOWN_TIMEOUT` the stop becomes
 //! hard: tasks let go of what they hold, which the broker and the database give back to others. A second signal ends the
 //! process at once. A task that ends before a stop was asked for, by a panic or otherwise, stops the whole process with a
 //! failure code: a worker whose sweeper is dead must not look healthy.
 
 use std::future::Future;
-use std::process;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,8 @@ pub struct Lifecycle {
 pub enum Ending {
     /// As asked.
     Asked,
+    /// A second signal came before all was finished.
+    AtOnce,
     /// A task ended by itself.
     TaskDied,
 }
@@ -83,23 +85,24 @@ impl Lifecycle {
     /// # Panics
     /// Where the process cannot listen to signals, which no supported system refuses.
     pub async fn run_until_stopped(self) -> Ending {
-        let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened to");
-        let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened to");
+        let mut signals = Signals::listen().expect("signals can be listened to");
         tokio::select! {
-            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            signal = signals.next() => tracing::info!(signal, "stopping"),
             () = self.stop.soft.cancelled() => {}
         }
         self.stop.soft.cancel();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::warn!("second signal: ending at once; what was in flight goes back to the queue");
-            process::exit(1);
-        });
         self.tasks.close();
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::warn!(signal, "second signal: ending at once; what was in flight goes back to the queue");
+                return Ending::AtOnce;
+            }
+            () = self.tasks_end() => {}
+        }
+        if self.task_died.load(Ordering::SeqCst) { Ending::TaskDied } else { Ending::Asked }
+    }
+
+    async fn tasks_end(&self) {
         if tokio::time::timeout(self.timeout, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 timeout_seconds = self.timeout.as_secs_f64(),
@@ -109,8 +112,59 @@ impl Lifecycle {
             // Tasks answer a hard stop at their next await; one that does not is ended with the process.
             tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await.ok();
         }
-        if self.task_died.load(Ordering::SeqCst) { Ending::TaskDied } else { Ending::Asked }
     }
+}
+
+/// The signals that ask a process to end: by an operator, by Ctrl-C, by a terminal that closes, and by Ctrl-\.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Not where the process was told to outlive its terminal, as by `nohup`.
+    hangup: Option<Signal>,
+    quit: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// Where the system refuses, or outside of a runtime's thread.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Waits for one of them, and says its name.
+    pub async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
+}
+
+/// Whether SIGHUP was ignored when the process was started; listening to it would undo that. The kernel shows the ignored signals as a
+/// mask, whose lowest bit is SIGHUP.
+fn ignores_hangup() -> bool {
+    static IGNORED: LazyLock<bool> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+    });
+    *IGNORED
 }
 
 struct DeathGuard {
@@ -126,5 +180,41 @@ impl Drop for DeathGuard {
             self.task_died.store(true, Ordering::SeqCst);
             self.stop.soft.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn task_that_panics_or_returns_stops_the_others_and_the_process_fails() {
+        for panics in [true, false] {
+            let lifecycle = Lifecycle::new(LONG);
+            let stop = lifecycle.stop();
+            lifecycle.spawn("healthy", async move { stop.soft.cancelled().await });
+            lifecycle.spawn("dying", async move { assert!(!panics, "as a bug would") });
+            let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends by itself");
+            assert_eq!(ending, Ending::TaskDied, "panics: {panics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn service_that_dies_stops_the_process_too() {
+        let lifecycle = Lifecycle::new(LONG);
+        lifecycle.spawn_service("http", async {});
+        let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends by itself");
+        assert_eq!(ending, Ending::TaskDied);
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_once_they_were_asked_to_are_no_failure() {
+        let lifecycle = Lifecycle::new(LONG);
+        let stop = lifecycle.stop();
+        lifecycle.spawn("healthy", async move { stop.soft.cancelled().await });
+        lifecycle.stop().soft.cancel();
+        assert_eq!(lifecycle.run_until_stopped().await, Ending::Asked);
     }
 }

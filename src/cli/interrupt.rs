@@ -1,18 +1,16 @@
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Waits for Ctrl-C or SIGTERM.
+use crate::lifecycle::Signals;
+
+/// Waits for Ctrl-C or another signal that asks the process to end.
 pub(super) async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
+    match Signals::listen() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }
 
-/// Ctrl-C and SIGTERM for work that looks between two steps whether it should end, because a step must not be dropped half-way.
+/// Ctrl-C and its like, for work that looks between two steps whether it should end, because a step must not be dropped half-way.
 pub(super) struct Interrupt {
     first: CancellationToken,
     second: CancellationToken,
@@ -24,8 +22,9 @@ impl Interrupt {
         let (first, second) = (CancellationToken::new(), CancellationToken::new());
         let heard = [first.clone(), second.clone()];
         tokio::spawn(async move {
+            let Ok(mut signals) = Signals::listen() else { return };
             for token in heard {
-                interrupted().await;
+                signals.next().await;
                 token.cancel();
             }
         });

@@ -1,4 +1,4 @@
-//! What `sweep` and `evict` share: one pass under the lease, with a progress bar, stopped by Ctrl-C between two batches, and its answer.
+//! What `sweep` and `evict` share: one pass under the lease, with a progress bar, stopped by a signal between two batches, and its answer.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::interrupt;
 use super::output::{note, progress};
 use crate::retention::{Memory, Pass, PassContext, Report, Stayed};
 use crate::storage::{Acquired, Database};
@@ -73,9 +74,8 @@ pub(super) async fn one_pass(
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     let listener = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
+        interrupt::interrupted().await;
+        interrupted.cancel();
     });
     let bar = progress(Some(expected), "snapshots");
     let context = PassContext {

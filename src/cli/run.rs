@@ -72,13 +72,15 @@ impl Options {
         lifecycle.spawn("probe", probe.run(lifecycle.stop()));
 
         let ending = lifecycle.run_until_stopped().await;
-        database.close().await;
+        if ending != Ending::AtOnce {
+            database.close().await;
+        }
         match ending {
             Ending::Asked => {
                 tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }
-            Ending::TaskDied => Ok(ExitCode::FAILURE),
+            Ending::AtOnce | Ending::TaskDied => Ok(ExitCode::FAILURE),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! SIGTERM, SIGINT, and tasks that die.
+//! SIGTERM and its like, and tasks that die.
 
 use time::OffsetDateTime;
 
-use crate::support::{Snapshot, World, body, eventually, set};
+use crate::support::{Running, Snapshot, World, body, eventually, set};
 
 #[tokio::test]
-async fn both_signals_end_an_idle_worker_with_zero() {
+async fn each_signal_ends_an_idle_worker_with_zero() {
     let world = World::new().await;
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
         let mut worker = world.worker().await;
         worker.signal(signal);
         assert_eq!(worker.ended().await.code(), Some(0), "SIG{signal}");
@@ -72,10 +72,44 @@ async fn second_signal_ends_it_at_once() {
     let mut worker = world.worker_with(&[("LIFECYCLE_SHUTDOWN_TIMEOUT", "1000s")]).await;
     world.confirm_event(event, OffsetDateTime::now_utc()).await;
     world.a_delete_is_under_way().await;
-    worker.signal("TERM");
+    worker.signal("HUP");
     eventually("the first signal to be taken", async || !worker.logged("stopping").is_empty()).await;
-    worker.signal("TERM");
+    worker.signal("QUIT");
     assert_eq!(worker.ended().await.code(), Some(1), "{}", worker.log_text());
+    let why = "second signal: ending at once; what was in flight goes back to the queue";
+    assert_eq!(worker.logged(why).len(), 1, "{}", worker.log_text());
+}
+
+#[tokio::test]
+async fn worker_that_was_told_to_outlive_its_terminal_does() {
+    let world = World::new().await;
+    let mut worker = world.worker_under(&["bash", "-c", "trap '' HUP; exec \"$0\" \"$@\""]).await;
+    worker.signal("HUP");
+    worker.signal("TERM");
+    assert_eq!(worker.ended().await.code(), Some(0));
+    let by: Vec<_> = worker.logged("stopping").into_iter().map(|line| line["signal"].clone()).collect();
+    assert_eq!(by, ["SIGTERM"], "{}", worker.log_text());
+}
+
+#[tokio::test]
+async fn command_stops_softly_when_its_terminal_closes() {
+    let world = World::new().await;
+    // Each run takes one transaction's rows, and would go on.
+    world.insert_many(world.team().await, 6_000).await;
+    world.sql("UPDATE public.snapshots SET expires_at = now() - interval '1 hour'").await;
+    world.make_each_delete_take("0.001").await;
+    for signal in ["HUP", "TERM", "QUIT", "INT"] {
+        let before = world.count("true").await;
+        let sweep = Running::start(world.program(&["sweep", "--yes", "--output", "json"]));
+        world.a_delete_is_under_way().await;
+        sweep.signal(signal);
+        let sweep = sweep.ended().await;
+        assert_eq!(sweep.code, 1, "SIG{signal}: {sweep:?}");
+        let left = world.count("true").await;
+        assert!(0 < left && left < before, "SIG{signal}: what was under way is committed, and no more begun");
+        assert_eq!(sweep.json()["deleted"].as_i64(), Some(before - left), "{sweep:?}");
+        assert!(sweep.stderr.contains("the same command does the rest"), "SIG{signal}: {sweep:?}");
+    }
 }
 
 #[tokio::test]
