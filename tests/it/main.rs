@@ -22,6 +22,7 @@ mod faults;
 mod half_way;
 mod hostile_messages;
 mod http;
+mod killed_run;
 mod logging;
 mod migrations;
 mod model;

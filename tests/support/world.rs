@@ -117,6 +117,11 @@ impl World {
         Database::new(Some(&SecretString::from(self.database_url.clone())), 4).expect("a usable URL")
     }
 
+    /// Of the database; the exchange and the queues begin with it.
+    pub fn name(&self) -> &str {
+        self.queue.strip_suffix(".lifecycle").expect("as it was made")
+    }
+
     pub async fn sql(&self, sql: impl Into<String>) {
         execute(&self.pool, sql.into()).await;
     }
