@@ -129,6 +129,15 @@ impl World {
         self.take_dead_letters(count).await.into_iter().map(|letter| letter.body).collect()
     }
 
+    /// The bodies of all dead letters, by our own command: a client of another may not read what a hostile publisher sent.
+    pub async fn exported_bodies(&self) -> std::collections::BTreeSet<Vec<u8>> {
+        let export = self.run(&["dlq", "export"]).await;
+        assert_eq!(export.code, 0, "{}", export.stderr);
+        let letters =
+            export.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a letter a line"));
+        letters.map(|letter| letter["body"].as_str().expect("bodies of text").as_bytes().to_vec()).collect()
+    }
+
     /// Waits for so many dead letters and takes them out, the oldest first.
     pub async fn take_dead_letters(&self, count: u32) -> Vec<Letter> {
         let queue = format!("{}.dead-letter", self.queue);

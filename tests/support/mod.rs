@@ -1,11 +1,13 @@
 //! What the tests stand on: servers, a world of its own for each test, the program's processes, and waiting for conditions.
 
 mod broker;
+mod hostile;
 mod process;
 mod proxy;
 mod random;
 pub mod raw_amqp;
 mod servers;
+mod sqlstates;
 mod test_run;
 mod url;
 mod world;
@@ -18,6 +20,7 @@ pub use proxy::{Proxy, Way};
 pub use random::Random;
 pub use raw_amqp::{RawProperties, RawPublisher};
 pub use servers::{PrivateServers, Servers};
+pub use sqlstates::SQLSTATES;
 pub use test_run::drop_databases_of_dead_runs;
 pub use url::{as_user, host_of};
 pub use world::{HOST_TABLES, Snapshot, World, set};

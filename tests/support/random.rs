@@ -14,6 +14,11 @@ impl Random {
         Self { seed, state: seed }
     }
 
+    /// An index into so many things.
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("it is below a length")
+    }
+
     pub fn below(&mut self, limit: u64) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;

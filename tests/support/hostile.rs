@@ -1,0 +1,79 @@
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
+
+use super::{Random, World};
+
+impl World {
+    /// Publishes these bodies, each with properties that a publisher chose to do harm.
+    // PLACE FOR RAW FRAMES: what lapin does not encode (strings that are not UTF-8, tables as deep as a frame) needs a client of our own.
+    pub async fn publish_hostile(&self, bodies: &[Vec<u8>], random: &mut Random) {
+        for body in bodies {
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_headers(hostile_headers(random))
+                .with_message_id(text(random, 60).as_str().into());
+            self.publish_with(std::slice::from_ref(body), &properties).await;
+        }
+    }
+}
+
+/// Forged headers of ours and of the broker's, odd names, tables in tables, or very many.
+fn hostile_headers(random: &mut Random) -> FieldTable {
+    const FORGED: [&str; 8] = [
+        "x-delivery-count",
+        "x-death",
+        "x-first-death-queue",
+        "CC",
+        "lifecycle-reason",
+        "lifecycle-attempt",
+        "lifecycle-error",
+        "lifecycle-replays",
+    ];
+    let mut headers = FieldTable::default();
+    for _ in 0..random.below(8) {
+        let name = FORGED[random.index(FORGED.len())];
+        // A list of queues to copy the message to is checked by the broker, which would refuse others.
+        let value = if name == "CC" { AMQPValue::FieldArray(FieldArray::default()) } else { value(random, 4) };
+        headers.insert(name.into(), value);
+    }
+    for _ in 0..random.below(6) {
+        headers.insert(text(random, 30).as_str().into(), value(random, 4));
+    }
+    if random.below(4) == 0 {
+        for n in 0..2_000 {
+            headers.insert(format!("{n}").as_str().into(), AMQPValue::Void);
+        }
+    }
+    headers
+}
+
+fn value(random: &mut Random, depth: u64) -> AMQPValue {
+    match random.below(if depth == 0 { 6 } else { 8 }) {
+        0 => AMQPValue::Void,
+        1 => AMQPValue::Boolean(random.below(2) == 0),
+        2 => AMQPValue::LongLongInt(i64::try_from(random.below(i64::MAX as u64)).unwrap() - (1 << 62)),
+        3 => AMQPValue::LongString(text(random, 400).as_str().into()),
+        4 => AMQPValue::LongString(LongString::from(vec![0xFF, 0xFE, 0])),
+        5 => AMQPValue::Timestamp(random.below(u64::MAX)),
+        6 => {
+            let mut array = FieldArray::default();
+            for _ in 0..random.below(4) {
+                array.push(value(random, depth - 1));
+            }
+            AMQPValue::FieldArray(array)
+        }
+        _ => {
+            let mut table = FieldTable::default();
+            for _ in 0..random.below(4) {
+                table.insert(text(random, 20).as_str().into(), value(random, depth - 1));
+            }
+            AMQPValue::FieldTable(table)
+        }
+    }
+}
+
+/// At most so many bytes.
+fn text(random: &mut Random, most: u64) -> String {
+    const ODD: [char; 8] = ['a', '\0', '\n', '"', '\\', 'ß', '\u{202e}', '\u{1b}'];
+    (0..random.below(most / 4 + 1)).map(|_| ODD[random.index(ODD.len())]).collect()
+}
