@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::access::{url_of, worker_role};
 use crate::support::{
-    Proxy, Random, SQLSTATES, Servers, Snapshot, Way, Worker, World, body, eventually, host_of, pause,
+    Obstacle, Policy, Proxy, Random, SQLSTATES, Servers, Snapshot, Way, Worker, World, body, eventually, host_of, pause,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +43,6 @@ enum Fault {
     HostileMessages,
     WayToDatabase(Broken),
     WayToBroker(Broken),
-}
-
-/// The policy that hides rows from the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Policy {
-    SelectNothing,
-    DeleteNothing,
-    LockNothing,
-    /// A restrictive one, of which half of the rows are left.
-    Half,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,56 +354,17 @@ impl Scene {
                 assert!(connections <= CONNECTIONS_AT_MOST, "{connections} connections, seed {}", self.random.seed);
             }
             Fault::RowsHidden(policy) => {
-                let role = &self.role;
-                let (hide, show) = match policy {
-                    Policy::SelectNothing => (
-                        "ALTER POLICY ROLE_select ON public.snapshots USING (false)",
-                        "ALTER POLICY ROLE_select ON public.snapshots USING (true)",
-                    ),
-                    Policy::DeleteNothing => (
-                        "ALTER POLICY ROLE_delete ON public.snapshots USING (false)",
-                        "ALTER POLICY ROLE_delete ON public.snapshots USING (true)",
-                    ),
-                    Policy::LockNothing => (
-                        "ALTER POLICY ROLE_lock ON public.snapshots USING (false)",
-                        "ALTER POLICY ROLE_lock ON public.snapshots USING (true)",
-                    ),
-                    Policy::Half => (
-                        "CREATE POLICY half ON public.snapshots AS RESTRICTIVE USING (hashtext(id::text) % 2 = 0)",
-                        "DROP POLICY half ON public.snapshots",
-                    ),
-                };
-                self.world.sql(hide.replace("ROLE", role)).await;
+                self.world.hide_rows(&self.role, policy).await;
                 tokio::time::sleep(a_moment).await;
-                self.world.sql(show.replace("ROLE", role)).await;
+                self.world.show_rows(&self.role).await;
             }
-            Fault::RowRaises => {
+            Fault::RowRaises | Fault::RowReferenced => {
                 let row = victims[self.random.index(victims.len())];
                 let sqlstate = SQLSTATES[self.random.index(SQLSTATES.len())];
-                self.world
-                    .sql(format!(
-                        "CREATE FUNCTION public.raises() RETURNS trigger LANGUAGE plpgsql AS
-                             $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{sqlstate}'; END $$;
-                         CREATE TRIGGER raises BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.id = '{row}')
-                             EXECUTE FUNCTION public.raises()"
-                    ))
-                    .await;
+                let raises = fault == Fault::RowRaises;
+                self.world.obstruct(row, if raises { Obstacle::Raises(sqlstate) } else { Obstacle::Referenced }).await;
                 tokio::time::sleep(a_moment).await;
-                self.world.sql("DROP FUNCTION public.raises CASCADE").await;
-            }
-            Fault::RowReferenced => {
-                let rows: Vec<_> = victims.iter().map(|row| format!("'{row}'")).collect();
-                self.world
-                    .sql(format!(
-                        "CREATE TABLE public.refers (id UUID REFERENCES public.snapshots (id));
-                         INSERT INTO public.refers SELECT id FROM public.snapshots WHERE id IN ({})
-                             LIMIT 1 FOR KEY SHARE SKIP LOCKED",
-                        rows.join(", ")
-                    ))
-                    .await;
-                tokio::time::sleep(a_moment).await;
-                // In the order in which a delete locks them.
-                self.world.sql("LOCK TABLE public.snapshots; DROP TABLE public.refers").await;
+                self.world.clear_obstacles().await;
             }
             Fault::HostileMessages => {
                 let mut bodies = Vec::new();

@@ -2,6 +2,7 @@
 
 mod broker;
 mod hostile;
+mod obstacles;
 mod process;
 mod proxy;
 mod random;
@@ -15,6 +16,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
+pub use obstacles::{Obstacle, Policy};
 pub use process::{Finished, Running, Worker, finish, on_a_terminal, program};
 pub use proxy::{Proxy, Way};
 pub use random::Random;

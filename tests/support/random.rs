@@ -10,8 +10,12 @@ impl Random {
     /// `FAULTS_SEED`, or a new one.
     pub fn new() -> Self {
         let seed = std::env::var("FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 | 1);
-        Self { seed, state: seed }
+        Self::of(seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0))
+    }
+
+    pub fn of(seed: u64) -> Self {
+        // Zero would stay zero.
+        Self { seed, state: seed.max(1) }
     }
 
     /// An index into so many things.
