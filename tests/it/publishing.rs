@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+use snapshot_lifecycle::broker::{BrokerAddress, Outgoing, Publisher};
 use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Servers, Snapshot, World, eventually};
+use crate::support::{Proxy, Servers, Snapshot, World, eventually, host_of};
 
 fn message(event: Uuid) -> StatusMessage {
     StatusMessage::new(event, EventStatus::Confirmed, OffsetDateTime::now_utc())
@@ -60,6 +62,22 @@ async fn broker_that_stays_away_runs_into_the_time_out() {
     let publisher = StatusPublisher::new("amqp://127.0.0.1:1", "none").unwrap().with_timeout(Duration::from_secs(1));
     let answer = publisher.publish(&message(Uuid::new_v4())).await;
     assert!(matches!(answer, Err(PublishError::Unconfirmed(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn connection_on_which_a_confirm_did_not_come_is_used_no_more() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
+    let url = SecretString::from(way.url(&world.servers.amqp_url));
+    let publisher = Publisher::new(BrokerAddress::parse(Some(&url)).unwrap()).with_patience(Duration::from_secs(5));
+    let outgoing = || Outgoing::status(&world.exchange, &message(Uuid::new_v4())).unwrap();
+    assert_eq!(publisher.publish(&[&outgoing()]).await, [Ok(())]);
+    way.abandon_connections();
+    let answers = publisher.publish(&[&outgoing()]).await;
+    assert!(matches!(answers[..], [Err(PublishError::Unconfirmed(_))]), "{answers:?}");
+    assert_eq!(publisher.publish(&[&outgoing()]).await, [Ok(())]);
+    assert_eq!(world.depth(&world.queue).await, 2, "the first and the last");
 }
 
 #[tokio::test]

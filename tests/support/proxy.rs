@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +26,8 @@ pub enum Way {
 /// A way between a worker and a server that a test can break. Gone when dropped.
 pub struct Proxy {
     pub address: SocketAddr,
-    way: Arc<watch::Sender<Way>>,
+    /// The last is that of new connections; those before are of connections that were abandoned.
+    ways: Arc<Mutex<Vec<watch::Sender<Way>>>>,
     listening: JoinHandle<()>,
 }
 
@@ -35,21 +36,28 @@ impl Proxy {
     pub async fn before(server: impl Into<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Arc::new(watch::Sender::new(Way::Open));
-        let (sender, server) = (Arc::clone(&way), server.into());
+        let ways = Arc::new(Mutex::new(vec![watch::Sender::new(Way::Open)]));
+        let (senders, server) = (Arc::clone(&ways), server.into());
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *sender.borrow() == Way::Cut {
+                let way = senders.lock().unwrap().last().expect("one at least").subscribe();
+                if *way.borrow() == Way::Cut {
                     continue; // dropped, so closed
                 }
-                tokio::spawn(join(client, server.clone(), sender.subscribe()));
+                tokio::spawn(join(client, server.clone(), way));
             }
         });
-        Self { address, way, listening }
+        Self { address, ways, listening }
     }
 
     pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+        self.ways.lock().unwrap().last().expect("one at least").send_replace(way);
+    }
+
+    /// Nothing passes on the connections that there are, for ever; new ones are not concerned.
+    pub fn abandon_connections(&self) {
+        self.set(Way::Stalled);
+        self.ways.lock().unwrap().push(watch::Sender::new(Way::Open));
     }
 
     /// The URL with this way in place of the server.
@@ -61,7 +69,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.listening.abort();
-        self.way.send_replace(Way::Cut);
+        for way in &*self.ways.lock().unwrap() {
+            way.send_replace(Way::Cut);
+        }
     }
 }
 
