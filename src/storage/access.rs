@@ -32,45 +32,28 @@ pub enum AccessError {
 /// for "nothing to do". So a role that row-level security binds needs, for SELECT, DELETE and UPDATE (which is what
 /// a row lock counts as), a permissive policy that is plainly `true`, and no restrictive one.
 ///
-/// The statements say ONLY, so they reach no partition and no child; and where `id` alone is not unique, an id names more than one row.
+/// What is wrong with the table is told by [`table_shape`](super::table_shape).
 macro_rules! silent_problems {
     () => {
-        "ARRAY( \
-             SELECT format('row-level security hides rows from its %s: it has neither BYPASSRLS nor a policy FOR %s USING (true)', c.name, c.name) \
+        concat!(
+            "ARRAY( \
+             SELECT pg_catalog.format('row-level security hides rows from its %s: it has neither BYPASSRLS nor a policy FOR %s USING (true)', c.name, c.name) \
              FROM (VALUES ('SELECT', 'r'), ('DELETE', 'd'), ('UPDATE', 'w')) AS c (name, command) \
-             WHERE row_security_active('public.snapshots') AND NOT EXISTS ( \
+             WHERE pg_catalog.row_security_active('public.snapshots') AND NOT EXISTS ( \
                  SELECT FROM pg_catalog.pg_policy AS p \
-                 WHERE p.polrelid = 'public.snapshots'::regclass AND p.polpermissive AND p.polcmd::text IN (c.command, '*') \
-                   AND pg_get_expr(p.polqual, p.polrelid) = 'true' \
-                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))) \
+                 WHERE p.polrelid = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid AND p.polpermissive AND p.polcmd::pg_catalog.text IN (c.command, '*') \
+                   AND pg_catalog.pg_get_expr(p.polqual, p.polrelid) = 'true' \
+                   AND EXISTS (SELECT FROM pg_catalog.unnest(p.polroles) AS r (oid) WHERE r.oid = '0' OR pg_catalog.pg_has_role(r.oid, 'USAGE'))) \
              UNION ALL \
-             SELECT format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
-             WHERE row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::regclass AND NOT p.polpermissive AND p.polcmd <> 'a' \
-               AND pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
-               AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE')) \
+             SELECT pg_catalog.format('the restrictive row-level security policy %I hides rows from it', p.polname) FROM pg_catalog.pg_policy AS p \
+             WHERE pg_catalog.row_security_active('public.snapshots') AND p.polrelid = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid \
+               AND NOT p.polpermissive AND p.polcmd <> 'a' AND pg_catalog.pg_get_expr(p.polqual, p.polrelid) IS DISTINCT FROM 'true' \
+               AND EXISTS (SELECT FROM pg_catalog.unnest(p.polroles) AS r (oid) WHERE r.oid = '0' OR pg_catalog.pg_has_role(r.oid, 'USAGE')) \
          ) AS role_problems, ARRAY( \
-             SELECT CASE c.relkind WHEN 'p' THEN 'it is partitioned, and no partition would be reached; put an ordinary table in its place' \
-                                   ELSE 'it is not an ordinary table; put one in its place' END \
-             FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.snapshots'::regclass AND c.relkind <> 'r' \
-             UNION ALL \
-             SELECT format('%s inherits from it, and the rows there would not be reached; ALTER TABLE %s NO INHERIT public.snapshots', i.inhrelid::regclass, i.inhrelid::regclass) \
-             FROM pg_catalog.pg_inherits AS i, pg_catalog.pg_class AS c \
-             WHERE i.inhparent = 'public.snapshots'::regclass AND c.oid = i.inhparent AND c.relkind = 'r' \
-             UNION ALL \
-             SELECT format('it is a child of %s; ALTER TABLE %s %s', i.inhparent::regclass, \
-                           CASE WHEN c.relispartition THEN i.inhparent::regclass ELSE c.oid::regclass END, \
-                           CASE WHEN c.relispartition THEN 'DETACH PARTITION public.snapshots' ELSE format('NO INHERIT %s', i.inhparent::regclass) END) \
-             FROM pg_catalog.pg_inherits AS i, pg_catalog.pg_class AS c \
-             WHERE i.inhrelid = 'public.snapshots'::regclass AND c.oid = i.inhrelid \
-             UNION ALL \
-             SELECT 'id alone is not unique; CREATE UNIQUE INDEX CONCURRENTLY snapshots_id ON public.snapshots (id)' \
-             WHERE NOT EXISTS ( \
-                 SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
-                 WHERE i.indrelid = 'public.snapshots'::regclass AND a.attname = 'id' AND i.indnkeyatts = 1 \
-                   AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL) \
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.snapshots'::regclass AND c.relkind <> 'r') \
-               AND CASE WHEN false THEN EXISTS (SELECT FROM ONLY public.snapshots) ELSE true END \
-         ) AS table_problems"
+             SELECT pg_catalog.concat(t.says, '; ', t.fix) FROM (",
+            $crate::storage::table_shape::table_shape!(),
+            ") AS t WHERE CASE WHEN false THEN EXISTS (SELECT FROM ONLY public.snapshots) ELSE true END) AS table_problems"
+        )
     };
 }
 pub(super) use silent_problems;

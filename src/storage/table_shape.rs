@@ -30,33 +30,39 @@ impl Database {
 
 const WHAT: &str = "look at the kind of table";
 
-/// The statements say `FROM ONLY` and join on `id`: rows of a partition or a child would never be deleted, and where two rows have one
-/// `id`, both would be.
+/// As SQL: a row for each reason. The statements say `FROM ONLY` and a row is known by its `id`: rows of a partition or a child would never
+/// be deleted, and where two rows have one `id`, the wrong one could be named. Everything is qualified, because deleting transactions ask
+/// this too, under the backend's search path.
+macro_rules! table_shape {
+    () => {
+        "SELECT shape.says, shape.fix, shape.of_its_kind FROM ( \
+             SELECT c.oid, c.relkind::pg_catalog.text AS kind FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass('public.snapshots')::pg_catalog.oid \
+         ) AS s CROSS JOIN LATERAL ( \
+             SELECT 'it is partitioned' AS says, 'keep the snapshots in one table that is not partitioned' AS fix, true AS of_its_kind WHERE s.kind = 'p' \
+             UNION ALL \
+             SELECT 'it is not a table', 'give the view or foreign table another name', true WHERE s.kind NOT IN ('r', 'p') \
+             UNION ALL \
+             SELECT pg_catalog.format('it is itself a child or partition of %s', i.inhparent::pg_catalog.regclass), \
+                    pg_catalog.format('as the owner: ALTER TABLE public.snapshots NO INHERIT %1$s, or ALTER TABLE %1$s DETACH PARTITION public.snapshots;', i.inhparent::pg_catalog.regclass), false \
+             FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = s.oid \
+             UNION ALL \
+             SELECT pg_catalog.format('%s inherits from it, and rows there would never be deleted', i.inhrelid::pg_catalog.regclass), \
+                    pg_catalog.format('as the owner: ALTER TABLE %s NO INHERIT public.snapshots;', i.inhrelid::pg_catalog.regclass), false \
+             FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = s.oid AND s.kind = 'r' \
+             UNION ALL \
+             SELECT 'id by itself is not unique, so a delete may take rows of others with the same id', \
+                    'as the owner: CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);', false \
+             WHERE s.kind = 'r' AND NOT EXISTS ( \
+                 SELECT FROM pg_catalog.pg_index AS i \
+                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = 'id' \
+                 WHERE i.indrelid = s.oid AND i.indnkeyatts = 1 AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indislive \
+                   AND i.indpred IS NULL) \
+         ) AS shape (says, fix, of_its_kind)"
+    };
+}
+pub(super) use table_shape;
+
+/// Everything that is wrong with the kind of table, in a transaction that is under way.
 pub(super) async fn misshapes(tx: &mut Transaction<'static, Postgres>) -> Result<Vec<Misshape>, StorageError> {
-    sqlx::query_as(
-        "WITH snapshots AS (SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE oid = to_regclass('public.snapshots')) \
-         SELECT 'it is partitioned' AS says, 'keep the snapshots in one table that is not partitioned' AS fix, true AS of_its_kind FROM snapshots WHERE kind = 'p' \
-         UNION ALL \
-         SELECT 'it is not a table', 'give the view or foreign table another name', true FROM snapshots WHERE kind NOT IN ('r', 'p') \
-         UNION ALL \
-         SELECT format('it is itself a child or partition of %s', i.inhparent::regclass), \
-                format('as the owner: ALTER TABLE public.snapshots NO INHERIT %1$s, or ALTER TABLE %1$s DETACH PARTITION public.snapshots;', i.inhparent::regclass), false \
-         FROM snapshots AS s JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = s.oid \
-         UNION ALL \
-         SELECT format('%s inherits from it, and rows there would never be deleted', i.inhrelid::regclass), \
-                format('as the owner: ALTER TABLE %s NO INHERIT public.snapshots;', i.inhrelid::regclass), false \
-         FROM snapshots AS s JOIN pg_catalog.pg_inherits AS i ON i.inhparent = s.oid WHERE s.kind = 'r' \
-         UNION ALL \
-         SELECT 'id by itself is not unique, so a delete may take rows of others with the same id', \
-                'as the owner: CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);', false \
-         FROM snapshots AS s WHERE s.kind = 'r' AND NOT EXISTS ( \
-             SELECT FROM pg_catalog.pg_index AS i \
-             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = 'id' \
-             WHERE i.indrelid = s.oid AND i.indnkeyatts = 1 AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indislive \
-               AND i.indpred IS NULL)",
-    )
-    .persistent(false)
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(StorageError::during(WHAT))
+    sqlx::query_as(table_shape!()).persistent(false).fetch_all(&mut **tx).await.map_err(StorageError::during(WHAT))
 }

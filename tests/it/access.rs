@@ -249,15 +249,15 @@ async fn table_in_which_a_delete_would_miss_rows_or_take_others_is_refused() {
         ),
         (
             "CREATE TABLE public.all_snapshots (LIKE public.snapshots); ALTER TABLE public.snapshots INHERIT public.all_snapshots",
-            "it is a child of all_snapshots",
-            "ALTER TABLE snapshots NO INHERIT all_snapshots",
+            "it is itself a child or partition of all_snapshots",
+            "ALTER TABLE public.snapshots NO INHERIT all_snapshots",
         ),
         (
             "ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey; ALTER TABLE public.snapshots ADD PRIMARY KEY (team_id, id)",
-            "id alone is not unique",
+            "id by itself is not unique",
             "CREATE UNIQUE INDEX CONCURRENTLY",
         ),
-        (PARTITION, "it is partitioned", "put an ordinary table in its place"),
+        (PARTITION, "it is partitioned", "keep the snapshots in one table"),
     ] {
         let world = World::new().await;
         let (team, other, event) = (world.team().await, world.team().await, world.event().await);
