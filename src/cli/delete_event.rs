@@ -73,6 +73,11 @@ impl Options {
                 Ended::TeamMismatch(owners) => bail_mismatched(&owners)?,
             }
             failure = stepped.error.map(|error| anyhow::anyhow!("{}: {}", stepped.failed, error.one_line()));
+            if kept > 0 && failure.is_none() {
+                failure = Some(anyhow::anyhow!(
+                    "{kept} found and not deleted; does a trigger or rule of the backend keep them?"
+                ));
+            }
         }
         database.close().await;
         let dry_run = !self.confirm.yes;

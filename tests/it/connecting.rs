@@ -10,7 +10,7 @@ async fn each_command_names_the_server_the_cause_and_the_fix() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = silent.local_addr().unwrap();
-    let server = host_of(&world.database_url).to_owned();
+    let server = host_of(&world.database_url);
     let url = |host: &str, database: &str| format!("postgres://u:hidden@{host}/{database}");
     let id = uuid::Uuid::new_v4().to_string();
     let commands: [&[&str]; 6] = [
@@ -93,7 +93,7 @@ async fn ipv6_literal_is_reached() {
     let expired = world.insert(&Snapshot::of(world.team().await).expires_at(time::OffsetDateTime::UNIX_EPOCH)).await;
     assert_eq!(world.snapshots().await, set([expired]));
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))).await.unwrap();
-    let server = host_of(&world.database_url).to_owned();
+    let server = host_of(&world.database_url);
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {

@@ -72,7 +72,7 @@ async fn hostile_messages_are_judged_by_their_bodies_and_hold_up_nobody() {
     let replay = world.run(&["dlq", "replay", "--yes"]).await;
     assert_eq!((replay.code, &replay.json()["replayed"]), (0, &hostile.len().into()), "{replay:?}");
     worker.reaches("messages_total{outcome=\"dead_lettered\"}", 2.0 * hostile.len() as f64).await;
-    let purged = world.run(&["dlq", "purge", "--yes"]).await;
+    let purged = world.run(&["dlq", "purge", "--all", "--yes"]).await;
     assert_eq!((purged.code, world.dead_letters().await), (0, 0), "{purged:?}");
     worker.stop().await;
 }
@@ -96,7 +96,7 @@ async fn hostile_dead_letters_can_be_looked_at_and_removed_beside_others() {
     let count = 2 * hostile.len() + 2;
     eventually("all to be dead letters", async || world.dead_letters().await as usize == count).await;
     all_commands_see(&world, count).await;
-    let purged = world.run(&["dlq", "purge", "--yes"]).await;
+    let purged = world.run(&["dlq", "purge", "--all", "--yes"]).await;
     assert_eq!((purged.code, world.dead_letters().await), (0, 0), "{purged:?}");
 }
 

@@ -465,17 +465,18 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until every message has its outcome: nothing is ready, and nothing comes back from workers that are stopped.
+    /// Waits until every message has its outcome: nothing is ready or waits for another attempt, and nothing comes back from workers that
+    /// are stopped.
     async fn settle(&mut self) {
         loop {
             let world = &self.world;
-            eventually("the queue to be empty", async || world.depth(&world.queue).await == 0).await;
+            eventually("the queues to be empty", async || world.waiting().await == 0).await;
             for worker in &mut self.workers {
                 if let Some(worker) = worker.take() {
                     worker.stop().await;
                 }
             }
-            let empty = self.world.depth(&self.world.queue).await == 0;
+            let empty = self.world.waiting().await == 0;
             for which in 0..2 {
                 self.start(which).await;
             }

@@ -1,19 +1,39 @@
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 
-use super::{Random, World};
+use super::{Random, RawProperties, RawPublisher, World, raw_amqp};
 
 impl World {
-    /// Publishes these bodies, each with properties that a publisher chose to do harm.
-    // PLACE FOR RAW FRAMES: what lapin does not encode (strings that are not UTF-8, tables as deep as a frame) needs a client of our own.
+    /// Publishes these bodies, each with properties that a publisher chose to do harm; half of them in frames that lapin would not make.
     pub async fn publish_hostile(&self, bodies: &[Vec<u8>], random: &mut Random) {
+        let mut publisher = RawPublisher::connect(&self.servers.amqp_url).await;
         for body in bodies {
+            if random.below(2) == 0 {
+                let key = [b"event.status.", raw_amqp::random_bytes(random, 30).as_slice()].concat();
+                publisher.publish(&self.exchange, &key, &raw_properties(random), body).await;
+                continue;
+            }
             let properties = BasicProperties::default()
                 .with_delivery_mode(2)
                 .with_headers(hostile_headers(random))
                 .with_message_id(text(random, 60).as_str().into());
             self.publish_with(std::slice::from_ref(body), &properties).await;
         }
+    }
+}
+
+fn raw_properties(random: &mut Random) -> RawProperties {
+    let headers = match random.below(6) {
+        0 => raw_amqp::nested(b'A', 1 + random.index(26_000)),
+        1 => raw_amqp::nested(b'F', 1 + random.index(15_000)),
+        2 => raw_amqp::tiny_headers(random.index(15_000)),
+        _ => raw_amqp::random_headers(random),
+    };
+    RawProperties {
+        content_type: Some(raw_amqp::random_bytes(random, 30)),
+        headers: Some(headers),
+        message_id: Some(raw_amqp::random_bytes(random, 60)),
+        ..RawProperties::default()
     }
 }
 
