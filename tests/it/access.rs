@@ -244,13 +244,13 @@ async fn table_in_which_a_delete_would_miss_rows_or_take_others_is_refused() {
     for (change, named, fix) in [
         (
             "CREATE TABLE public.old_snapshots () INHERITS (public.snapshots)",
-            "old_snapshots inherits from it",
-            "ALTER TABLE old_snapshots NO INHERIT public.snapshots",
+            "public.old_snapshots inherits from it",
+            "ALTER TABLE public.old_snapshots NO INHERIT public.snapshots",
         ),
         (
             "CREATE TABLE public.all_snapshots (LIKE public.snapshots); ALTER TABLE public.snapshots INHERIT public.all_snapshots",
-            "it is itself a child or partition of all_snapshots",
-            "ALTER TABLE public.snapshots NO INHERIT all_snapshots",
+            "it is itself a child or partition of public.all_snapshots",
+            "ALTER TABLE public.snapshots NO INHERIT public.all_snapshots",
         ),
         (
             "ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey; ALTER TABLE public.snapshots ADD PRIMARY KEY (team_id, id)",
