@@ -6,6 +6,10 @@
 -- The role sees and deletes the snapshots of every team, and can do nothing else: no insert, no change, no other table of the
 -- host. It is bound by row-level security and has policies of its own instead of BYPASSRLS.
 \set ON_ERROR_STOP on
+\if :{?password}
+\else
+DO 'BEGIN RAISE EXCEPTION ''no password for the role: psql -v password=...''; END';
+\endif
 BEGIN;
 -- A policy needs the table for itself for a moment; behind a long query everybody else would queue up behind us.
 SET LOCAL lock_timeout = '5s';

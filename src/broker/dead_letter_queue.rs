@@ -37,6 +37,9 @@ const COMMANDS: usize = 16;
 /// A dead letter that is in the queue arrives sooner; one that does not is in somebody else's hands. RabbitMQ needs seconds to encode
 /// tens of thousands of tables inside one another.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Without a dead letter for so long, the queue is asked whether it has one left: a quorum queue counts what has expired behind
+/// another until its turn comes, as `doctor --probe` leaves it.
+const SILENCE: Duration = Duration::from_secs(1);
 /// At the end of a command; what is held then goes back with the connection, in any order.
 const GIVE_BACK_WITHIN: Duration = Duration::from_mins(1);
 /// For another `dlq` command to end.
@@ -126,24 +129,13 @@ impl DeadLetterQueue {
         let mut consumer = open_window(&self.channel, &self.topology.dead_letter_queue(), size).await?;
         let (mut last, mut count, mut bytes) = (None, 0, 0);
         while count < size {
-            match timeout(PATIENCE, consumer.next()).await {
-                Ok(Some(Ok(delivery))) => {
-                    self.outstanding.insert(delivery.delivery_tag);
-                    last = Some(delivery.delivery_tag);
-                    count += 1;
-                    bytes += delivery.data.len();
-                    if keep {
-                        self.window.push_back(delivery);
-                    }
-                }
-                Ok(Some(Err(error))) => return Err(BrokerError::during("read the dead-letter queue")(error)),
-                Ok(None) => {
-                    return Err(BrokerError::Topology("the dead-letter queue was deleted meanwhile".to_owned()));
-                }
-                Err(_) => {
-                    tracing::warn!("letters did not arrive: another program holds or takes them");
-                    break;
-                }
+            let Some(delivery) = self.next_of(&mut consumer).await? else { break };
+            self.outstanding.insert(delivery.delivery_tag);
+            last = Some(delivery.delivery_tag);
+            count += 1;
+            bytes += delivery.data.len();
+            if keep {
+                self.window.push_back(delivery);
             }
         }
         let cancelled = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
@@ -151,11 +143,33 @@ impl DeadLetterQueue {
         self.received += u32::from(count);
         self.ends.extend(last);
         if count == 0 {
+            tracing::warn!(
+                missing = end - self.received,
+                "dead letters did not arrive: they have expired, or another program holds or takes them"
+            );
             (self.counted, self.there) = (self.received, self.received);
         }
         let affordable = WINDOW_BYTES * usize::from(count) / bytes.max(1);
         self.next_window = u16::try_from(affordable).unwrap_or(WINDOW).clamp(1, WINDOW);
         Ok(())
+    }
+
+    /// The next delivery; `None` where the queue has none left for us.
+    async fn next_of(&self, consumer: &mut Consumer) -> Result<Option<Delivery>, BrokerError> {
+        let until = Instant::now() + PATIENCE;
+        let mut last = false;
+        loop {
+            match timeout(SILENCE, consumer.next()).await {
+                Ok(Some(Ok(delivery))) => return Ok(Some(delivery)),
+                Ok(Some(Err(error))) => return Err(BrokerError::during("read the dead-letter queue")(error)),
+                Ok(None) => {
+                    return Err(BrokerError::Topology("the dead-letter queue was deleted meanwhile".to_owned()));
+                }
+                Err(_) if last || Instant::now() >= until => return Ok(None),
+                // The answer comes on the channel of the deliveries, behind those that are on their way.
+                Err(_) => last = depth(&self.channel, &self.topology.dead_letter_queue()).await? == 0,
+            }
+        }
     }
 
     /// How many letters arrived since opening, beside those that were there.

@@ -29,6 +29,7 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
         output::clap_error(&error);
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            ErrorKind::UnknownArgument => ExitCode::from(2),
             _ => {
                 if let Some(variable) = named_in(&command, &error.to_string()) {
                     output::note(&format!("the value is that of the flag or of the environment variable {variable} (or the file that {variable}_FILE names)"));

@@ -260,10 +260,15 @@ async fn probe(address: &BrokerAddress, topology: &Topology) -> Vec<Finding> {
     ];
     let findings = checks.into_iter().zip(answers).map(|((check, well, mend), answer)| match answer {
         Ok(()) => Finding::ok(check, well),
-        Err(error @ (PublishError::Unconfirmed(_) | PublishError::Rejected(_))) => Finding::failed(
+        Err(error @ PublishError::Rejected(_)) => Finding::failed(
             check,
             error.to_string(),
-            "see whether RabbitMQ is short of memory or disk (rabbitmqctl status: alarms), and whether the user may write",
+            "make the exchange where it is missing, and let the user write to it, or run the probe as a user who may",
+        ),
+        Err(error @ PublishError::Unconfirmed(_)) => Finding::failed(
+            check,
+            error.to_string(),
+            "see whether RabbitMQ is short of memory or disk (rabbitmqctl status: alarms)",
         ),
         Err(error) => Finding::failed(check, error.to_string(), mend),
     });

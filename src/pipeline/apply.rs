@@ -40,8 +40,10 @@ pub(super) const fn key(end: &EventEnd) -> Key {
     (end.event_id, end.team_id)
 }
 
-/// For the whole batch: long enough for a busy database, short enough to notice an event that is too large for it.
-const WHOLE: Limits = Limits { lock: Duration::from_secs(1), statement: Duration::from_secs(2) };
+/// For the whole batch: long enough for a busy database, short enough to notice an event that is too large for it. A lock is waited
+/// for shorter than PostgreSQL's `deadlock_timeout`, 1 s: of two that wait for each other it ends whose wait is as old as that, and
+/// here that should be our transaction and not the backend's.
+const WHOLE: Limits = Limits { lock: Duration::from_millis(500), statement: Duration::from_secs(2) };
 /// While narrowing down: the neighbours of the one that hangs are waiting.
 const NARROWED: Limits = Limits { lock: Duration::from_millis(250), statement: Duration::from_millis(500) };
 /// Narrowing down a batch full of locked rows takes a timeout for each; after this the rest is held, so that what is done can be

@@ -100,6 +100,24 @@ async fn letter_that_expired_in_the_queue_says_so() {
 }
 
 #[tokio::test]
+async fn dead_letter_that_expired_behind_another_hides_none_and_blames_nobody() {
+    let world = world().await;
+    let message = body(Uuid::new_v4(), "nonsense", OffsetDateTime::now_utc());
+    let exchange = format!("{}.dlx", world.queue);
+    for (id, expires) in [("first", false), ("forgotten", true), ("last", false)] {
+        let properties = with_headers(&[("lifecycle-reason", "unknown_status")]).with_message_id(id.into());
+        let properties = if expires { properties.with_expiration("1".into()) } else { properties };
+        put(&world, (&exchange, ""), &message, properties).await;
+    }
+    eventually("all three, as a quorum queue counts them", async || world.dead_letters().await == 3).await;
+    let look = world.run(&["dlq", "list"]).await;
+    assert_eq!((look.code, look.json().as_array().unwrap().len()), (0, 2), "{look:?}");
+    assert!(look.stderr.contains("they have expired"), "{look:?}");
+    assert_eq!(listed(&world, &[]).await, ["first", "last"]);
+    assert_eq!(world.dead_letters().await, 2);
+}
+
+#[tokio::test]
 async fn replay_stops_by_itself_when_deletes_fail_again_long_before_they_are_letters() {
     let world = World::new().await;
     let worker = world.worker().await;
