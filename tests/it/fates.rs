@@ -447,6 +447,25 @@ async fn table_locked_as_a_whole_is_an_outage_and_counts_no_attempt() {
 }
 
 #[tokio::test]
+async fn column_that_the_backend_gave_another_type_is_an_outage_and_counts_no_attempt() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.sql("ALTER TABLE snapshots DROP CONSTRAINT snapshots_event_id_fkey, ALTER event_id TYPE text").await;
+    world.confirm_event(event, now()).await;
+    crate::support::eventually("the worker to hold the message", async || {
+        !worker.logged("database does not take deletes; holding messages").is_empty()
+    })
+    .await;
+    world.sql("ALTER TABLE snapshots ALTER event_id TYPE uuid USING event_id::uuid").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert!(world.snapshots().await.is_empty());
+    assert_eq!(world.dead_letters().await, 0);
+    assert!(worker.metric("messages_total{outcome=\"retried\"}") < 0.1);
+}
+
+#[tokio::test]
 async fn letters_wait_in_hand_while_the_dead_letter_queue_is_gone() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
