@@ -45,9 +45,9 @@ pub(super) async fn load_checked(tx: &mut Transaction<'static, Postgres>) -> Res
     let row: TermsRow = sqlx::query_as(concat!(
         "SELECT ARRAY(SELECT snapshot_type FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS types, \
          ARRAY(SELECT keep_after_event FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS keep, \
-         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'public.snapshots'::regclass AND tgenabled <> 'D' \
-                 AND NOT tgisinternal AND tgtype & 11 = 11) /* BEFORE DELETE FOR EACH ROW */ \
-         OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = 'public.snapshots'::regclass AND ev_type = '4') AS may_keep, \
+         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid \
+                 AND tgenabled <> 'D' AND NOT tgisinternal AND tgtype & 11::int2 = 11::int2) /* BEFORE DELETE FOR EACH ROW */ \
+         OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid AND ev_type = '4') AS may_keep, \
          pg_catalog.row_security_active('public.snapshots') AS bound, ",
         silent_problems!(),
     ))
