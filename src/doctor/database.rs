@@ -113,7 +113,10 @@ async fn examine(
                 "deploy/sql/worker-role.sql makes a role that can",
             )
         })),
-        Err(AccessError::Table(_) | AccessError::NotMigrated(_)) => {} // said already
+        // Said already.
+        Err(AccessError::Table(_) | AccessError::NotMigrated(_)) => {
+            findings.push(Finding::skipped("database.role", "the table has to be put right first"));
+        }
         Err(AccessError::Storage(error)) => return Err(("database.role", error)),
     }
     findings.extend(indexes(&database.indexes().await.map_err(of("database.indexes"))?));

@@ -93,7 +93,6 @@ pub(super) fn indexes(indexes: &[Index]) -> Vec<Finding> {
             continue;
         }
         let (slow, costly) = match need.work {
-            Work::Key => ("every delete", true),
             Work::EventEnd => ("the end of an event", true),
             Work::Sweep => ("the TTL sweep", true),
             Work::Cap => ("the eviction", true),
@@ -103,10 +102,6 @@ pub(super) fn indexes(indexes: &[Index]) -> Vec<Finding> {
             Some(invalid) => (
                 format!("index {} is invalid, so {slow} reads the whole table", invalid.name),
                 format!("as the owner: REINDEX INDEX CONCURRENTLY {};", invalid.name),
-            ),
-            None if need.work == Work::Key => (
-                "no unique index on (id): every delete reads the whole table".to_owned(),
-                "as the owner: ALTER TABLE public.snapshots ADD PRIMARY KEY (id);".to_owned(),
             ),
             None => (
                 format!("no index on ({}): {slow} reads the whole table", need.keys),

@@ -3,8 +3,6 @@ use crate::storage::{Database, Limits, StorageError};
 /// The work that an index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Every delete joins on the primary key.
-    Key,
     /// Finding the snapshots of an event.
     EventEnd,
     /// Finding what has expired.
@@ -27,8 +25,8 @@ pub struct Need {
 }
 
 /// What `migrate` makes. An index of another name, or with more keys behind these, serves as well.
-const NEEDS: [Need; 5] = [
-    Need { work: Work::Key, name: "snapshots_pkey", keys: "id" },
+/// The unique index on `id` belongs to the shape of the table.
+const NEEDS: [Need; 4] = [
     Need { work: Work::EventEnd, name: "idx_snapshots_event", keys: "event_id" },
     Need { work: Work::Sweep, name: "idx_snapshots_expires", keys: "expires_at" },
     Need {
