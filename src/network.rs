@@ -55,12 +55,12 @@ async fn connect_in_turn(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpSocket};
 
     /// A listener that never accepts and whose backlog is full, so that the system answers nobody any more.
-    async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    pub(crate) async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();

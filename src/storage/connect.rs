@@ -169,20 +169,8 @@ pub(super) async fn try_out(options: &PgConnectOptions) -> Result<(), ConnectFai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::{TcpListener, TcpSocket};
-
-    /// A listener that never accepts and whose backlog is full, so that the system answers nobody any more.
-    async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listener = socket.listen(1).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut waiting = Vec::new();
-        while let Ok(stream) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
-            waiting.push(stream.unwrap());
-        }
-        (address, listener, waiting)
-    }
+    use crate::network::tests::black_hole;
+    use tokio::net::TcpListener;
 
     #[tokio::test]
     async fn living_address_is_found_among_silent_and_refusing_ones() {
