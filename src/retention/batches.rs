@@ -134,6 +134,10 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
+    /// Leaves the row behind that a batch of one cannot delete.
+    ///
+    /// Which row that is, is asked anew. Where another session holds it just now, the row behind it is taken for it and reported in its
+    /// place. Both are left to the next pass, which begins before them, or comes to them after the rows where it began.
     async fn step_over<W: Walk>(
         &mut self,
         error: &StorageError,
