@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, set};
+use crate::support::{Snapshot, World, eventually, set};
 
 /// What a trigger of the backend may raise: an exception, and what looks like an outage, a conflict, a time-out.
 const RAISED: [&str; 9] = ["P0001", "08006", "40001", "40P01", "53100", "57014", "57P01", "58030", "XX000"];
@@ -138,9 +138,9 @@ async fn workers_sweep_and_evict_beside_rows_that_cannot_go_and_say_which() {
         ])
         .await;
     let gone = async || world.snapshots().await == set([ids[0], ids[2], newest[2], newest[3]]);
-    crate::support::eventually("all others to be gone", gone).await;
+    eventually("all others to be gone", gone).await;
     let said = "rows could not be deleted; trying again at the next interval";
-    crate::support::eventually("both rules to say what stayed", async || {
+    eventually("both rules to say what stayed", async || {
         ["ttl", "cap"].iter().all(|rule| {
             worker.logged(said).iter().any(|line| {
                 line["rule"] == *rule
@@ -156,24 +156,60 @@ async fn workers_sweep_and_evict_beside_rows_that_cannot_go_and_say_which() {
 
 #[tokio::test]
 async fn one_row_among_thousands_costs_a_handful_of_transactions() {
+    let spent = sweep_among(3_001, |n| n == 1_234).await;
+    assert!(spent < 50, "{spent} transactions");
+}
+
+#[tokio::test]
+async fn each_of_many_rows_costs_a_handful_of_transactions() {
+    // One in twenty, so that no batch of the usual size passes.
+    let (rows, troubled) = (2_000, 100);
+    let spent = sweep_among(rows, |n| n % 20 == 7).await;
+    assert!(spent < troubled * 30, "{spent} transactions");
+}
+
+/// Sweeps so many rows, of which some are referred to and stay. Returns how many transactions that took.
+async fn sweep_among(rows: usize, is_troubled: impl Fn(usize) -> bool) -> i64 {
     let world = World::new().await;
     let team = world.team().await;
     world.sql(TRIGGER).await;
-    let ids = world.insert_many(team, 3_001).await;
+    let ids = world.insert_many(team, i32::try_from(rows).unwrap()).await;
+    let troubled: BTreeSet<_> = (0..rows).filter(|n| is_troubled(*n)).map(|n| ids[n]).collect();
     world.sql("UPDATE public.snapshots SET expires_at = created_at").await;
-    world.sql(format!("INSERT INTO public.page_views VALUES ('{}')", ids[1_234])).await;
+    sqlx::query("INSERT INTO public.page_views SELECT unnest($1::uuid[])")
+        .bind(troubled.iter().copied().collect::<Vec<_>>())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let database = world.database();
     let before = transactions(&world).await;
-    let report = run(&world.database(), &TtlSweep, HOUR, &mut Memory::default()).await;
+    let report = run(&database, &TtlSweep, HOUR, &mut Memory::default()).await;
+    database.close().await;
     let spent = transactions(&world).await - before;
-    assert_eq!((report.deleted, report.stayed.unwrap().rows), (3_000, 1));
-    assert!(spent < 100, "{spent} transactions");
-    assert_eq!(world.snapshots().await, set([ids[1_234]]));
+    assert_eq!((report.deleted, report.stayed.unwrap().rows), ((rows - troubled.len()) as u64, troubled.len() as u64));
+    assert_eq!(world.snapshots().await, troubled);
+    let least = i64::try_from(report.batches).unwrap();
+    assert!(spent > least, "{spent} transactions counted, of {least} that passed alone");
+    spent
 }
 
-/// Of the whole database, as the statistics have it; each session tells them at its end at the latest.
+/// Of the whole database, as the statistics have it. A session tells them at its end at the latest, so the worker's have to be over; ours
+/// is told to.
 async fn transactions(world: &World) -> i64 {
-    sqlx::query_scalar("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")
+    eventually("the program's sessions to be over", async || {
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
+        )
         .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        left == 0
+    })
+    .await;
+    let mut connection = world.pool.acquire().await.unwrap();
+    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
+    sqlx::query_scalar("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")
+        .fetch_one(&mut *connection)
         .await
         .unwrap()
 }
