@@ -236,6 +236,40 @@ async fn time_out_that_the_pooler_keeps_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn pooler_with_one_connection_does_for_an_index_that_takes_longer_than_the_lease() {
+    let servers = Servers::private();
+    let pair = servers.pair();
+    let world = World::bare(pair.clone()).await;
+    world.sql(HOST_TABLES).await;
+    world.sql(SEED).await;
+    let database = world.database_url.rsplit('/').next().unwrap().to_owned();
+    let pooler = pair.pooler_of("transaction", 1);
+    let mut writer = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE public.snapshots IN ROW EXCLUSIVE MODE").execute(&mut *writer).await.unwrap();
+    let mut command = world.program(&["migrate"]);
+    command.env("DATABASE_URL", format!("{}/{database}", pooler.rsplit_once('/').unwrap().0));
+    let migrate = Running::start(command);
+    // Nobody can renew it meanwhile: the build has the only connection.
+    eventually("the lease to run out during the build", async || {
+        sqlx::query_scalar::<_, bool>(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY%' \
+                            AND state = 'active' AND pid <> pg_backend_pid()) \
+                AND EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = 'migrate' AND expires_at < clock_timestamp())",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap_or(false)
+    })
+    .await;
+    writer.rollback().await.unwrap();
+    let migrated = migrate.ended().await;
+    assert_eq!(migrated.code, 0, "{migrated:?}");
+    pair.control(&["pgbouncer", "stop"]);
+    assert_eq!(shape(&world).await, shape(&World::new().await).await);
+    assert!(world.run(&["migrate"]).await.json()["applied"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn index_that_another_session_is_building_is_waited_for() {
     let world = World::bare(Servers::shared()).await;
     world.sql(HOST_TABLES).await;

@@ -82,9 +82,16 @@ impl Servers {
 
     /// Starts a pooler in front of this pair's PostgreSQL, in this mode, and returns its URL.
     pub fn pooler(&self, mode: &str) -> String {
+        self.pooler_of(mode, 20)
+    }
+
+    /// The same, with so many connections to PostgreSQL.
+    pub fn pooler_of(&self, mode: &str, connections: u32) -> String {
         script(&["install", "pgbouncer"]);
         self.control(&["pgbouncer", "stop"]);
-        self.control(&["pgbouncer", "start", &format!("pool_mode={mode}")])
+        // Both, because a setting also holds for later starts.
+        let settings = [format!("pool_mode={mode}"), format!("default_pool_size={connections}")];
+        self.control(&["pgbouncer", "start", &settings[0], &settings[1]])
     }
 
     /// `deploy/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.
