@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::interrupt::interrupted;
 use super::output::{ConfirmOptions, OutputOptions, Rows, progress};
 use crate::config::{DatabaseOptions, parse_duration};
-use crate::storage::{Database, Restamp, StorageError, TypeRetention};
+use crate::storage::{Database, Restamp, StorageError, TypeRetention, Verdict};
 
 /// The TTL, and what happens at an event's end, by snapshot type
 #[derive(Debug, Args)]
@@ -92,6 +92,9 @@ struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
 }
+
+/// Of a batch whose rows are locked by others, a lock timeout apart.
+const TRIES: u32 = 10;
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
@@ -186,7 +189,7 @@ impl Set {
         let Some(restamp) = change.would_restamp else { return Ok(()) };
         let bar = progress(Some((restamp.earlier + restamp.later + restamp.without_expires_at).unsigned_abs()), "rows");
         let mut interrupted = std::pin::pin!(interrupted());
-        let mut cursor = None;
+        let (mut cursor, mut tries) = (None, 1);
         loop {
             // A batch that is let go of rolls back; what was changed before it stays, and the same call goes on.
             let batch = tokio::select! {
@@ -202,9 +205,14 @@ impl Set {
                     change.restamped += changed;
                     bar.inc(changed.unsigned_abs());
                     cursor = last;
+                    tries = 1;
                     if cursor.is_none() {
                         break;
                     }
+                }
+                // Another restamp, or the backend, holds some of the rows.
+                Err(error) if matches!(error.verdict(), Verdict::Timeout | Verdict::Conflict) && tries < TRIES => {
+                    tries += 1
                 }
                 Err(error) => {
                     change.stopped = Some(format!("{:#}", explained(error)));
