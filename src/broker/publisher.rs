@@ -117,13 +117,18 @@ impl Publisher {
             },
         };
         let answers = publish_all(&link.channel, messages, deadline).await;
-        if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_) | PublishError::Rejected(_))))
-        {
+        let lost =
+            |answer: &Result<_, _>| matches!(answer, Err(PublishError::Unconfirmed(_) | PublishError::Rejected(_)));
+        *held = if answers.iter().any(lost) {
             // Confirms that come late must not be taken for those of the next messages: a new channel begins anew.
             close(&link.connection).await;
+            None
+        } else if answers.contains(&Err(PublishError::Refused)) {
+            // RabbitMQ goes on refusing this channel where the limit of a full queue is taken away.
+            timeout_at(deadline, link.with_another_channel()).await.ok().and_then(Result::ok)
         } else {
-            *held = Some(link);
-        }
+            Some(link)
+        };
         answers
     }
 
@@ -137,10 +142,18 @@ impl Publisher {
 
 impl Link {
     pub(super) async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
-        let connection = connect(address, "publisher").await?;
+        Self::on(connect(address, "publisher").await?).await
+    }
+
+    async fn on(connection: Connection) -> Result<Self, BrokerError> {
         let channel = open_channel(&connection).await?;
         answer("ask for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Self { connection, channel })
+    }
+
+    async fn with_another_channel(self) -> Result<Self, BrokerError> {
+        answer("close a channel", self.channel.close(200, "done".into())).await?;
+        Self::on(self.connection).await
     }
 }
 

@@ -80,6 +80,26 @@ async fn connection_on_which_a_confirm_did_not_come_is_used_no_more() {
     assert_eq!(world.depth(&world.queue).await, 2, "the first and the last");
 }
 
+/// A limit of a policy that comes and goes, as an operator who makes room in a hurry sets it.
+#[tokio::test]
+async fn publisher_that_was_refused_publishes_again_when_the_limit_is_gone() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    world.worker().await.stop().await;
+    let (dlx, pattern) = (format!("{}.dlx", world.queue), format!("^{}.dead-letter$", world.queue));
+    let url = SecretString::from(world.servers.amqp_url.clone());
+    let publisher = Publisher::new(BrokerAddress::parse(Some(&url)).unwrap());
+    let publish =
+        async || publisher.publish(&[&Outgoing::status(&dlx, &message(Uuid::new_v4())).unwrap()]).await.remove(0);
+    let policy = r#"{"max-length": 1, "overflow": "reject-publish"}"#;
+    servers.control(&["rabbitmq", "ctl", "set_policy", "limit", &pattern, policy]);
+    eventually("the queue to be full", async || publish().await == Err(PublishError::Refused)).await;
+    assert_eq!(publish().await, Err(PublishError::Refused), "as long as it is full");
+    servers.control(&["rabbitmq", "ctl", "clear_policy", "limit"]);
+    eventually("the limit to be gone", async || publish().await == Ok(())).await;
+    publisher.close().await;
+}
+
 #[tokio::test]
 async fn broker_that_was_killed_is_found_again_by_the_next_call() {
     let servers = Servers::private();
