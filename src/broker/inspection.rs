@@ -13,7 +13,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ExchangeKind};
 
 use super::connection::{answer, close, connect, open_channel};
-use super::topology::{exchange_is_there, queue_is_there};
+use super::topology::{declare_queue, exchange_is_there, queue_is_there};
 use super::{BrokerAddress, BrokerError, Topology};
 
 /// A connection for looking.
@@ -82,7 +82,7 @@ impl Inspection {
         let mut all = Vec::new();
         for queue in self.topology.queues() {
             let compared = if queue_is_there(&self.connection, &queue.name).await? {
-                self.compare_queue(&queue.name, queue.arguments).await?
+                compared(declare_queue(&self.connection, &queue).await)?
             } else {
                 Compared::Missing
             };
@@ -216,12 +216,6 @@ impl Inspection {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let declaring = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
         compared(answer("compare an exchange", declaring).await)
-    }
-
-    async fn compare_queue(&self, name: &str, arguments: FieldTable) -> Result<Compared, BrokerError> {
-        let channel = open_channel(&self.connection).await?;
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        compared(answer("compare a queue", channel.queue_declare(name.into(), options, arguments)).await.map(drop))
     }
 }
 

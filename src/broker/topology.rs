@@ -14,6 +14,10 @@ const DELIVERY_LIMIT: i64 = 20;
 /// For the dead-letter queue: never reached. With no limit at all, 4.x would use 20, and every look counts as a delivery
 /// up to 4.2; and 3.10 puts a returned message back in its place only where there is a limit.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+/// For the work queue: never reached. RabbitMQ lets a publisher that it has refused publish again only when it sees the queue fall
+/// below a limit, and its own publisher, which moves what has waited, lives as long as the wait queue's leader. So a limit that was set
+/// by a policy and taken away while the queue was full would keep those messages for ever; with this one below it they move.
+const NO_LENGTH_LIMIT: i64 = 1_000_000_000;
 /// Routing key by which messages come back from the wait queues.
 pub(super) const BACK_TO_WORK: &str = "work";
 
@@ -34,6 +38,8 @@ pub struct Topology {
 pub(super) struct PlannedQueue {
     pub(super) name: String,
     pub(super) arguments: FieldTable,
+    /// As an earlier version has made it, which is used as it is.
+    pub(super) earlier: Option<FieldTable>,
     /// Exchange and routing key.
     pub(super) bindings: Vec<(String, &'static str)>,
 }
@@ -98,11 +104,16 @@ impl Topology {
         let dead_letters = PlannedQueue {
             name: self.dead_letter_queue(),
             arguments: quorum([("x-delivery-limit", NO_DELIVERY_LIMIT.into())]),
+            earlier: None,
             bindings: vec![(self.dead_letter_exchange(), "")],
         };
+        let earlier = dead_lettering(&self.dead_letter_exchange(), [("x-delivery-limit", DELIVERY_LIMIT.into())]);
+        let mut arguments = earlier.clone();
+        arguments.insert("x-max-length".into(), NO_LENGTH_LIMIT.into());
         let work = PlannedQueue {
             name: self.queue.clone(),
-            arguments: dead_lettering(&self.dead_letter_exchange(), [("x-delivery-limit", DELIVERY_LIMIT.into())]),
+            arguments,
+            earlier: Some(earlier),
             bindings: vec![(self.exchange.clone(), "event.status.#"), (self.retry_exchange(), BACK_TO_WORK)],
         };
         let waits = DELAYS.iter().map(|(name, delay)| PlannedQueue {
@@ -116,6 +127,7 @@ impl Topology {
                     ("x-dead-letter-routing-key", AMQPValue::LongString(BACK_TO_WORK.into())),
                 ],
             ),
+            earlier: None,
             bindings: vec![(self.retry_exchange(), name)],
         });
         [dead_letters, work].into_iter().chain(waits).collect()
@@ -146,7 +158,7 @@ impl Topology {
         declare_exchange(&channel, &self.retry_exchange(), ExchangeKind::Direct).await?;
 
         for queue in self.queues() {
-            declare_queue(&channel, &queue.name, queue.arguments).await?;
+            declare_queue(connection, &queue).await.map_err(|error| explained(error, "queue", &queue.name))?;
             for (exchange, key) in &queue.bindings {
                 bind(&channel, &queue.name, exchange, key).await?;
             }
@@ -209,11 +221,24 @@ async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> 
     declared.map_err(|error| explained(error, "exchange", name))
 }
 
-async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+/// Makes a queue, or has the broker agree that it is there as it should be or as an earlier version has made it.
+pub(super) async fn declare_queue(connection: &Connection, queue: &PlannedQueue) -> Result<(), BrokerError> {
     // durable: required of quorum queues. Neither exclusive nor auto-delete: it outlives every worker.
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    let declared = answer("declare a queue", channel.queue_declare(name.into(), options, arguments)).await;
-    declared.map(drop).map_err(|error| explained(error, "queue", name))
+    let mut declared = Ok(());
+    for arguments in [Some(&queue.arguments), queue.earlier.as_ref()].into_iter().flatten() {
+        // Of its own, because a refusal closes it.
+        let channel = open_channel(connection).await?;
+        let declaring = channel.queue_declare(queue.name.as_str().into(), options, arguments.clone());
+        declared = answer("declare a queue", declaring).await.map(drop);
+        match &declared {
+            Ok(()) => return answer("close a channel", channel.close(200, "done".into())).await,
+            Err(BrokerError::Failed { cause, .. })
+                if BrokerError::soft_error(cause) == Some(AMQPSoftError::PRECONDITIONFAILED) => {}
+            Err(_) => break,
+        }
+    }
+    declared
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str) -> Result<(), BrokerError> {

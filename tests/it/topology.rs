@@ -1,11 +1,12 @@
 //! Exchanges and queues: declared, verified, in the way.
 
+use lapin::BasicProperties;
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use time::OffsetDateTime;
 
-use crate::support::{Snapshot, World, as_user, body};
+use crate::support::{Servers, Snapshot, World, as_user, body, eventually};
 
 #[tokio::test]
 async fn verify_declares_nothing_and_names_what_is_missing() {
@@ -79,6 +80,67 @@ async fn wait_queues_keep_a_message_for_as_long_as_their_names_say() {
         let other = declared(delay, milliseconds + 1).await.unwrap_err();
         assert!(other.contains("x-message-ttl"), "{delay}: {other}");
     }
+}
+
+/// RabbitMQ moves what has waited by a publisher of its own. Where the work queue has refused it, it tries again after three minutes,
+/// here after a second; but it is refused for ever where the limit was taken away and the queue has none of its own.
+#[tokio::test]
+async fn messages_that_have_waited_move_on_when_a_limit_of_the_work_queue_is_gone() {
+    let servers = Servers::private();
+    let ctl = |arguments: &[&str]| servers.control(&[&["rabbitmq", "ctl"], arguments].concat());
+    let retry_after = |ms: u32| {
+        ctl(&["eval", &format!("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, {ms}).")]);
+    };
+    retry_after(1_000);
+    let world = World::on(servers.pair()).await;
+    world.worker().await.stop().await;
+    retry_after(180_000);
+    let (queue, retry) = (world.queue.as_str(), format!("{}.retry", world.queue));
+    let (connection, channel) = world.channel().await;
+    let publish = async |exchange: &str, key: &str| {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let sent = channel.basic_publish(exchange.into(), key.into(), options, b"not json", properties).await;
+        sent.unwrap().await.unwrap().is_ack()
+    };
+    ctl(&["set_policy", "limit", &format!("^{queue}$"), r#"{"max-length": 1}"#]);
+    eventually("the queue to be full", async || !publish("", queue).await).await;
+    assert!(publish(&retry, "1s").await, "the wait queue has room");
+    let held = format!("{queue}.wait.1s\t1\t0");
+    eventually("the broker to hold what has waited", async || {
+        ctl(&["list_queues", "name", "messages", "messages_ready"]).contains(&held)
+    })
+    .await;
+    ctl(&["clear_policy", "limit"]);
+    channel.queue_purge(queue.into(), Default::default()).await.unwrap();
+    eventually("it to be back in the work queue", async || world.depth(queue).await == 1).await;
+    connection.close(200, "done".into()).await.ok();
+}
+
+#[tokio::test]
+async fn work_queue_of_an_earlier_version_is_used_as_it_is() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    world.insert(&Snapshot::of(team).event(event)).await;
+    let (connection, channel) = world.channel().await;
+    let mut arguments = FieldTable::default();
+    for (name, value) in [
+        ("x-queue-type", "quorum"),
+        ("x-dead-letter-exchange", &format!("{}.dlx", world.queue)),
+        ("x-dead-letter-strategy", "at-least-once"),
+        ("x-overflow", "reject-publish"),
+    ] {
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(20));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(world.queue.as_str().into(), durable, arguments).await.unwrap();
+    let worker = world.worker().await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.stop().await;
+    let doctor = world.run(&["doctor", "--output", "table"]).await;
+    assert!(doctor.stdout.contains("are as `run` declares them"), "{doctor:?}");
+    connection.close(200, "done".into()).await.ok();
 }
 
 #[tokio::test]
