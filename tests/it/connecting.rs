@@ -1,8 +1,8 @@
-//! Reaching PostgreSQL: what keeps a command from it is named, with the server and the fix, whatever the command.
+//! Reaching PostgreSQL and RabbitMQ: what keeps a command from them is named, with the server and the fix, whatever the command.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
-use crate::support::{Snapshot, World, finish, host_of, program, set};
+use crate::support::{Snapshot, World, as_user, eventually, finish, host_of, program, set};
 
 #[tokio::test]
 async fn each_command_names_the_server_the_cause_and_the_fix() {
@@ -50,6 +50,47 @@ async fn each_command_names_the_server_the_cause_and_the_fix() {
     let run = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("database's name") && !run.stderr.contains("at line"), "{run:?}");
+}
+
+#[tokio::test]
+async fn each_command_names_rabbitmq_the_cause_and_the_fix() {
+    let world = World::new().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = &world.servers.amqp_url;
+    let broker = host_of(url);
+    let absent = [as_user(&format!("amqp://guest@{nobody}/%2f"), "guest", "hidden"), nobody];
+    let stranger = [as_user(url, "guest", "hidden"), broker.clone()];
+    let elsewhere = [url.replace("/%2f", "/elsewhere"), broker];
+    let id = uuid::Uuid::new_v4().to_string();
+    let now = "2026-01-01T00:00:00Z";
+    let publish = ["publish", "--event-id", &id, "--status", "lead", "--occurred-at", now];
+    let run = ["run", "--http-addr", "127.0.0.1:0"];
+    for ([url, server], cause, fix) in [
+        (&absent, "refused", "start RabbitMQ"),
+        (&stranger, "ACCESS_REFUSED", "correct user and password"),
+        (&elsewhere, "vhost elsewhere not found", "correct the virtual host"),
+    ] {
+        for arguments in [&["dlq", "list"][..], &["dlq", "stats"], &publish, &run] {
+            let says = |words: &str| {
+                for part in [server.as_str(), cause, fix] {
+                    assert!(words.contains(part), "{arguments:?}: no {part} in {words}");
+                }
+                assert!(!words.contains("hidden"), "{arguments:?}: {words}");
+            };
+            if *arguments == run && cause == "refused" {
+                // It waits for RabbitMQ, and says so.
+                let worker = world.start_worker(&[("AMQP_URL", url)]).await;
+                eventually("the worker to say so", async || worker.log_text().contains(fix)).await;
+                says(&worker.log_text());
+                continue;
+            }
+            let mut command = world.program(arguments);
+            command.env("AMQP_URL", url);
+            let failed = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
+            assert_eq!(failed.code, 1, "{arguments:?}: {failed:?}");
+            says(&failed.stderr.replace('\n', " "));
+        }
+    }
 }
 
 #[tokio::test]

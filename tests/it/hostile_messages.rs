@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::dead_letters::world;
-use crate::support::{Random, RawProperties, RawPublisher, World, eventually, raw_amqp};
+use crate::support::{Proxy, Random, RawProperties, RawPublisher, Way, World, eventually, finish, host_of, raw_amqp};
 
 const KEY: &[u8] = b"event.status.confirmed";
 
@@ -98,6 +98,37 @@ async fn hostile_dead_letters_can_be_looked_at_and_removed_beside_others() {
     all_commands_see(&world, count).await;
     let purged = world.run(&["dlq", "purge", "--all", "--yes"]).await;
     assert_eq!((purged.code, world.dead_letters().await), (0, 0), "{purged:?}");
+}
+
+/// RabbitMQ adds `x-death`, with which they are more than a frame; what comes behind them in the same pieces stays as it is.
+#[tokio::test]
+async fn headers_larger_than_a_frame_lose_some_in_whatever_pieces_they_come() {
+    let world = world().await;
+    let mut publisher = RawPublisher::connect(&world.servers.amqp_url).await;
+    let mut bodies = Vec::new();
+    for number in 0..6_u32 {
+        let count = if number % 2 == 0 { 21_800 } else { 3 };
+        let brief = RawProperties {
+            headers: Some(raw_amqp::tiny_headers(count)),
+            expiration: Some(b"1".to_vec()),
+            ..RawProperties::default()
+        };
+        bodies.push(format!("body {number}"));
+        publisher.publish(&world.exchange, KEY, &brief, bodies[bodies.len() - 1].as_bytes()).await;
+    }
+    eventually("all to be dead letters", async || world.dead_letters().await == 6).await;
+    let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
+    way.set(Way::Slow);
+    let mut command = world.program(&["dlq", "export"]);
+    command.env("AMQP_URL", way.url(&world.servers.amqp_url));
+    let exported = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
+    assert_eq!(exported.code, 0, "{exported:?}");
+    assert!(exported.stderr.contains("headers left out"), "{}", exported.stderr);
+    let letters: Vec<serde_json::Value> =
+        exported.stdout.lines().map(|line| serde_json::from_str(line).expect("a letter a line")).collect();
+    let read: Vec<_> = letters.iter().map(|letter| letter["body"].as_str().unwrap()).collect();
+    assert_eq!(read, bodies);
+    assert!(letters.iter().all(|letter| letter["reason"] == "expired"), "what the broker says stays");
 }
 
 #[tokio::test]
