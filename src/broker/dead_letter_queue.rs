@@ -34,12 +34,13 @@ const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 const SORTED: usize = 32;
 /// Commands under way at once. With 32 the broker's channel begins to put several into one.
 const COMMANDS: usize = 16;
-/// A dead letter that is in the queue arrives sooner; one that does not is in somebody else's hands. RabbitMQ needs seconds to encode
-/// tens of thousands of tables inside one another.
+/// A dead letter that is in the queue arrives sooner; one that does not is in somebody else's hands, unless RabbitMQ is still encoding it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Without a dead letter for so long, the queue is asked whether it has one left: a quorum queue counts what has expired behind
 /// another until its turn comes, as `doctor --probe` leaves it.
 const SILENCE: Duration = Duration::from_secs(1);
+/// For that answer: RabbitMQ encodes tens of thousands of tables inside one another for seconds, at each delivery but the first.
+const ENCODED_WITHIN: Duration = Duration::from_mins(2);
 /// At the end of a command; what is held then goes back with the connection, in any order.
 const GIVE_BACK_WITHIN: Duration = Duration::from_mins(1);
 /// For another `dlq` command to end.
@@ -166,10 +167,19 @@ impl DeadLetterQueue {
                     return Err(BrokerError::Topology("the dead-letter queue was deleted meanwhile".to_owned()));
                 }
                 Err(_) if last || Instant::now() >= until => return Ok(None),
-                // The answer comes on the channel of the deliveries, behind those that are on their way.
-                Err(_) => last = depth(&self.channel, &self.topology.dead_letter_queue()).await? == 0,
+                Err(_) => last = self.left().await? == 0,
             }
         }
+    }
+
+    /// Dead letters that nobody has taken yet. The answer comes on the channel of the deliveries, behind those that are on their way.
+    async fn left(&self) -> Result<u32, BrokerError> {
+        const WHAT: &str = "read the dead-letter queue";
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.topology.dead_letter_queue();
+        let asked = self.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+        let answered = timeout(ENCODED_WITHIN, asked).await.map_err(|_| BrokerError::TimedOut(WHAT))?;
+        Ok(answered.map_err(BrokerError::during(WHAT))?.message_count())
     }
 
     /// How many letters arrived since opening, beside those that were there.
