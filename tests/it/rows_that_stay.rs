@@ -234,17 +234,66 @@ async fn rows_that_take_too_much_of_a_pass_hide_none_behind_them_from_the_next()
     let mut expected = set([ids[0], ids[1], ids[2], alive[0], alive[1]]);
     assert_eq!(world.snapshots().await, expected, "{reports:?}");
 
-    // The same above the cap, with a second team behind.
-    let other = world.team().await;
-    let others = rows(&world, other, &kinds).await;
-    let newest = world.insert_many(other, 2).await;
-    expected.extend([others[0], others[1], others[2], newest[0], newest[1]]);
+    // The same above the cap, with two more teams.
+    for _ in 0..2 {
+        let other = world.team().await;
+        let others = rows(&world, other, &kinds).await;
+        let newest = world.insert_many(other, 2).await;
+        expected.extend([others[0], others[1], others[2], newest[0], newest[1]]);
+    }
     let (pass, mut memory) = (CapEviction { cap: 2, team: None }, Memory::default());
-    for _ in 0..8 {
+    for _ in 0..12 {
         let report = run(&database, &pass, std::time::Duration::ZERO, &mut memory).await;
-        assert!(!report.completed, "{report:?}");
+        let stayed = report.stayed.unwrap();
+        assert!(!report.completed && stayed.rows == 1 && stayed.unfinished, "{stayed:?}");
     }
     assert_eq!(world.snapshots().await, expected);
+}
+
+#[tokio::test]
+async fn pass_that_deletes_nothing_keeps_its_lease() {
+    let world = World::new().await;
+    world.sql(TRIGGER).await;
+    let team = world.team().await;
+    let ids = rows(&world, team, &["viewed"; 3]).await;
+    let database = world.database();
+    // One row fails, and the pass gives up; so no batch has passed.
+    let report = run_with_short_lease(&world, &database, &TtlSweep).await;
+    assert_eq!((report.deleted, report.batches), (0, 0), "{report:?}");
+    // More teams than one look sees, none above the cap.
+    world
+        .sql(
+            "WITH made AS (INSERT INTO public.teams SELECT FROM generate_series(1, 501) RETURNING id)
+             INSERT INTO public.snapshots (team_id, snapshot_type, data) SELECT id, 'offer', '{}' FROM made",
+        )
+        .await;
+    let report = run_with_short_lease(&world, &database, &CapEviction { cap: 3, team: None }).await;
+    assert_eq!((report.deleted, report.batches), (0, 0), "{report:?}");
+    assert!(world.snapshots().await.is_superset(&ids.into_iter().collect()));
+}
+
+/// Runs a pass that gives up at the first row that cannot go, under a lease that ends before it would if nobody renewed it.
+async fn run_with_short_lease<P: Pass>(world: &World, database: &Database, pass: &P) -> Report {
+    let (holder, stop) = (Uuid::new_v4(), CancellationToken::new());
+    assert_eq!(database.acquire_lease(pass.lease(), holder, None).await.unwrap(), Acquired::Yes);
+    let shortened: OffsetDateTime = sqlx::query_scalar(
+        "UPDATE snapshot_lifecycle.lease SET expires_at = expires_at - interval '5 s' WHERE holder = $1 RETURNING expires_at",
+    )
+    .bind(holder)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    let failing_at_most = std::time::Duration::ZERO;
+    let context = PassContext { database, holder, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
+    let report = pass.run_once(&context, &mut Memory::default()).await.unwrap();
+    let renewed: bool = sqlx::query_scalar("SELECT expires_at > $2 FROM snapshot_lifecycle.lease WHERE holder = $1")
+        .bind(holder)
+        .bind(shortened)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert!(renewed, "{report:?}");
+    report
 }
 
 #[tokio::test]
@@ -274,16 +323,19 @@ async fn what_stops_every_delete_is_no_rows_fault() {
     let world = World::new().await;
     let team = world.team().await;
     rows(&world, team, &["offer"; 20]).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$;
-             CREATE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH STATEMENT EXECUTE FUNCTION public.full();",
-        )
-        .await;
-    for arguments in [&["sweep", "--yes"][..], &["evict", "--yes", "--max-snapshots-per-team", "5"]] {
-        let failed = world.run(arguments).await;
-        assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{failed:?}");
-        assert!(failed.stderr.contains("disk full") && !failed.stderr.contains("stayed"), "{failed:?}");
+    // What looks like an outage, and what looks like a row's fault.
+    for code in ["53100", "P0001"] {
+        world
+            .sql(format!(
+                "CREATE OR REPLACE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '{code}'; END $$;
+                 CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH STATEMENT EXECUTE FUNCTION public.full();",
+            ))
+            .await;
+        for arguments in [&["sweep", "--yes"][..], &["evict", "--yes", "--max-snapshots-per-team", "5"]] {
+            let failed = world.run(arguments).await;
+            assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{failed:?}");
+            assert!(failed.stderr.contains("disk full") && !failed.stderr.contains("stayed"), "{failed:?}");
+        }
     }
     assert_eq!(world.snapshots().await.len(), 20);
 }
