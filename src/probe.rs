@@ -117,7 +117,7 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
             depths = queues.depths(topology).await;
         }
         // A queue that is not declared yet, or a missing permission, is an answer too.
-        health.set_unreachable(Dependency::Rabbitmq, depths.as_ref().is_err_and(BrokerError::is_transient));
+        health.set_reached(Dependency::Rabbitmq, !depths.as_ref().is_err_and(BrokerError::is_transient));
         match depths {
             Ok(depths) => metrics.set_queue_messages(depths.queue, depths.dead_letters, depths.waiting),
             // The gauges keep their last values.

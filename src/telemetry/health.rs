@@ -1,5 +1,4 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Metrics;
 
@@ -26,27 +25,42 @@ impl Dependency {
     }
 }
 
-/// What is up, as last seen by whoever uses it. Down until it is seen up.
+/// What is up, as last seen by whoever uses it, and by the probe beside them.
 #[derive(Clone)]
 pub struct Health {
-    up: Arc<[AtomicBool; 2]>,
-    holding: Arc<AtomicBool>,
-    unreachable: Arc<[AtomicBool; 2]>,
+    state: Arc<Mutex<State>>,
     metrics: Metrics,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct State {
+    /// As its user saw it last; `None` before its first use.
+    used: [Option<bool>; 2],
+    /// Whether the probe reached it; `None` before its first look.
+    reached: [Option<bool>; 2],
+    holding: bool,
+}
+
+impl State {
+    /// Before its first use, which may have to wait for the other dependency, what the probe sees is all there is.
+    fn is_up(self, dependency: Dependency) -> bool {
+        let held = dependency == Dependency::Postgres && self.holding;
+        let reached = self.reached[dependency as usize];
+        !held && reached != Some(false) && self.used[dependency as usize].or(reached) == Some(true)
+    }
 }
 
 impl Health {
     /// Everything down.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { up: Arc::default(), holding: Arc::default(), unreachable: Arc::default(), metrics }
+        Self { state: Arc::default(), metrics }
     }
 
-    /// Notes what was seen; logs when it changed.
+    /// Notes what was seen by its user; logs when it changed.
     pub fn set(&self, dependency: Dependency, up: bool) {
-        let before = self.up[dependency as usize].swap(up, Ordering::SeqCst);
-        self.metrics.set_up(dependency, self.is_up(dependency));
-        match (before, up) {
+        let before = self.change(dependency, |state| state.used[dependency as usize].replace(up));
+        match (before.unwrap_or_default(), up) {
             (false, true) => tracing::info!(dependency = dependency.as_str(), "dependency is up"),
             (true, false) => tracing::warn!(dependency = dependency.as_str(), "dependency is down"),
             (true, true) | (false, false) => {}
@@ -56,17 +70,15 @@ impl Health {
     /// Notes whether messages are held because the database does not take what they ask for. It may well answer everybody else
     /// meanwhile, and is not up for that.
     pub fn hold(&self, holding: bool) {
-        self.holding.store(holding, Ordering::SeqCst);
-        self.metrics.set_up(Dependency::Postgres, self.is_up(Dependency::Postgres));
+        self.change(Dependency::Postgres, |state| state.holding = holding);
     }
 
-    /// Notes whether the probe could not reach it; logs when it changed. Its user may not be using it now, so would not see that.
-    pub fn set_unreachable(&self, dependency: Dependency, unreachable: bool) {
-        let before = self.unreachable[dependency as usize].swap(unreachable, Ordering::SeqCst);
-        self.metrics.set_up(dependency, self.is_up(dependency));
-        match (before, unreachable) {
-            (false, true) => tracing::warn!(dependency = dependency.as_str(), "dependency cannot be reached"),
-            (true, false) => tracing::info!(dependency = dependency.as_str(), "dependency can be reached again"),
+    /// Notes whether the probe could reach it; logs when it changed. Its user may not be using it now, so would not see that.
+    pub fn set_reached(&self, dependency: Dependency, reached: bool) {
+        let before = self.change(dependency, |state| state.reached[dependency as usize].replace(reached));
+        match (before.unwrap_or(true), reached) {
+            (true, false) => tracing::warn!(dependency = dependency.as_str(), "dependency cannot be reached"),
+            (false, true) => tracing::info!(dependency = dependency.as_str(), "dependency can be reached again"),
             (true, true) | (false, false) => {}
         }
     }
@@ -74,14 +86,57 @@ impl Health {
     /// Whether it was up when last seen, and nothing speaks against it since.
     #[must_use]
     pub fn is_up(&self, dependency: Dependency) -> bool {
-        let held = dependency == Dependency::Postgres && self.holding.load(Ordering::SeqCst);
-        let unreachable = self.unreachable[dependency as usize].load(Ordering::SeqCst);
-        self.up[dependency as usize].load(Ordering::SeqCst) && !held && !unreachable
+        self.state().is_up(dependency)
     }
 
-    /// Whether the worker can do its job.
+    /// Whether the worker can do its job: both are up, and in use.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        Dependency::ALL.into_iter().all(|dependency| self.is_up(dependency))
+        let state = *self.state();
+        Dependency::ALL.into_iter().all(|dependency| state.is_up(dependency))
+            && state.used.iter().all(|used| *used == Some(true))
+    }
+
+    fn change<T>(&self, dependency: Dependency, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let before = change(&mut state);
+        self.metrics.set_up(dependency, state.is_up(dependency));
+        before
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_used_yet_is_up_as_the_probe_sees_it_and_makes_nobody_ready() {
+        let health = Health::new(Metrics::new());
+        assert!(!health.is_up(Dependency::Rabbitmq), "nobody has looked");
+        health.set(Dependency::Postgres, true);
+        health.set_reached(Dependency::Rabbitmq, true);
+        assert!(health.is_up(Dependency::Rabbitmq) && !health.is_ready());
+        health.set(Dependency::Rabbitmq, false);
+        assert!(!health.is_up(Dependency::Rabbitmq), "its user knows better");
+        health.set(Dependency::Rabbitmq, true);
+        assert!(health.is_ready());
+        health.set_reached(Dependency::Rabbitmq, false);
+        assert!(!health.is_up(Dependency::Rabbitmq) && !health.is_ready());
+    }
+
+    #[test]
+    fn database_is_down_while_messages_are_held_and_the_broker_is_not() {
+        let health = Health::new(Metrics::new());
+        for dependency in Dependency::ALL {
+            health.set(dependency, true);
+        }
+        health.hold(true);
+        assert!(!health.is_up(Dependency::Postgres) && health.is_up(Dependency::Rabbitmq) && !health.is_ready());
+        health.hold(false);
+        assert!(health.is_ready());
     }
 }
