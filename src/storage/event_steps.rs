@@ -18,9 +18,8 @@ use crate::policy::{EventEnd, Rule};
 
 /// Ids that one look finds at most.
 const ROWS_PER_LOOK: i64 = 100_000;
-/// Rows that fail one by one before the event is given up, and rows that the backend keeps.
+/// Rows that fail one by one before the event is given up. Rows that the backend keeps fail nothing, however many they are.
 const FAILED_AT_MOST: usize = 100;
-const KEPT_AT_MOST: usize = 10_000;
 /// Ids that an error names.
 const NAMED_AT_MOST: usize = 5;
 
@@ -135,7 +134,7 @@ impl Database {
         until: Option<Instant>,
     ) -> Result<Option<Stepped>, StorageError> {
         loop {
-            let given_up = steps.failed.len() >= FAILED_AT_MOST || steps.kept.len() >= KEPT_AT_MOST;
+            let given_up = steps.failed.len() >= FAILED_AT_MOST;
             if steps.ids.is_empty() || given_up {
                 let owners = if given_up { None } else { self.find_rows(steps).await? };
                 if steps.ids.is_empty() || given_up {

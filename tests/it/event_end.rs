@@ -179,6 +179,78 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
 }
 
 #[tokio::test]
+async fn large_event_loses_every_row_that_can_go_however_many_a_trigger_keeps() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    // Three seconds for the rows that go, which no single statement is given.
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN IF OLD.snapshot_type = 'rooms' THEN RETURN NULL; END IF; PERFORM pg_sleep(0.001); RETURN OLD; END $$;
+             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.keep();
+             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
+             SELECT '{team}', CASE WHEN n <= 3000 THEN 'offer' ELSE 'rooms' END, '{event}', '{{}}', now() - interval '1 hour'
+             FROM generate_series(1, 14500) AS n"
+        ))
+        .await;
+    let worker = world
+        .worker_with(&[("LIFECYCLE_EVICT_INTERVAL", "1000d"), ("LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", "100000")])
+        .await;
+    world.confirm_event(event, now()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    let told = worker.logged("a trigger or rule of the backend kept rows of an ended event");
+    assert_eq!(told[0]["rows"].as_u64(), Some(11_500));
+    assert_eq!((world.count("snapshot_type = 'offer'").await, world.count("true").await), (0, 11_500));
+    worker.stop().await;
+    assert_eq!((world.waiting().await, world.dead_letters().await), (0, 0));
+}
+
+/// The ids of a slow event are found long before their rows are deleted.
+#[tokio::test]
+async fn row_that_changes_while_its_event_is_done_in_steps_is_judged_as_it_is_then() {
+    let world = World::new().await;
+    let (team, other, event, other_event) =
+        (world.team().await, world.team().await, world.event().await, world.event().await);
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.slow()"
+        ))
+        .await;
+    for _ in 0..20 {
+        world.insert(&Snapshot::of(team).event(event)).await;
+    }
+    let worker = world.worker().await;
+    world.publish_raw(&[body_of_team(event, Some(team), "confirmed", now())]).await;
+    crate::support::eventually("some of it to be done", async || world.count("true").await < 20).await;
+    let mut stay = std::collections::BTreeSet::new();
+    for change in [
+        "created_at = now() + interval '1 hour'".to_owned(),
+        "created_at = NULL".to_owned(),
+        "snapshot_type = 'qna'".to_owned(),
+        format!("team_id = '{other}'"),
+        format!("event_id = '{other_event}'"),
+    ] {
+        // One that nobody is deleting, and that has not been changed.
+        let id: uuid::Uuid = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "UPDATE public.snapshots SET {change} WHERE id = (SELECT id FROM public.snapshots WHERE event_id = $1 AND team_id = $2 \
+                 AND snapshot_type = 'offer' AND created_at < now() LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id"
+        )))
+        .bind(event)
+        .bind(team)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        stay.insert(id);
+    }
+    assert!(worker.metric("messages_total{outcome=\"applied\"}") < 0.1, "it is still under way");
+    worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    assert_eq!(world.snapshots().await, stay);
+    worker.stop().await;
+    assert_eq!((world.waiting().await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
 async fn slow_event_lets_others_pass_and_outlives_its_worker() {
     let world = World::new().await;
     let (team, slow) = (world.team().await, world.event().await);
