@@ -49,14 +49,21 @@ const NARROWED: Limits = Limits { lock: Duration::from_millis(250), statement: D
 /// Narrowing down a batch full of locked rows takes a timeout for each; after this the rest is held, so that what is done can be
 /// acknowledged and a stop be heard.
 const NARROW_AT_MOST: Duration = Duration::from_secs(20);
+/// Events that fail alone, in a way that may be the database's, between two looks whether anything passes beside them. Where nothing does,
+/// to try all would cost the database in an outage a transaction for each message, again and again.
+const ALONE_IN_DOUBT: usize = 10;
 /// A deadlock's victim may simply go again; more often than this it is no chance.
 const CONFLICT_TRIES: u32 = 3;
 
 /// Ends the events (distinct, in the order of [`crate::policy::merge`]), one answer each. Never fails: an error is an answer.
 pub(super) async fn apply(database: &Database, ends: &[EventEnd], suspects: &mut Suspects) -> Vec<Applied> {
+    if ends.is_empty() {
+        return Vec::new();
+    }
     let mut applied = vec![Applied::Held; ends.len()];
     let whole = 0..ends.len();
     let mut todo = vec![whole];
+    let mut alone_in_doubt = 0;
     let began = Instant::now();
     while let Some(part) = todo.pop() {
         if began.elapsed() > NARROW_AT_MOST {
@@ -81,10 +88,19 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd], suspects: &mut
             todo.push(second);
             todo.push(first);
         } else {
+            applied[part.start] = Applied::InSteps;
             if is_doubtful(&error) {
                 suspects.note(key(&ends[part.start]));
+                alone_in_doubt += 1;
+                if alone_in_doubt % ALONE_IN_DOUBT == 0 && suspects.look_like_an_outage() {
+                    tracing::warn!(
+                        error = error.one_line(),
+                        sqlstate = error.code(),
+                        "one event after the other fails and none passes; holding the others"
+                    );
+                    break;
+                }
             }
-            applied[part.start] = Applied::InSteps;
         }
     }
     applied
@@ -107,11 +123,12 @@ pub(super) fn after_steps(key: Key, stepped: Stepped, suspects: &mut Suspects) -
     let Some(error) = stepped.error else { return passed(key, stepped.ended, suspects) };
     let text = format!("{}: {}", stepped.failed, error.one_line());
     let some_passed = matches!(stepped.ended, Ended::Deleted { rows: 1.., .. });
-    if !is_doubtful(&error) || some_passed || suspects.failed(key) {
-        Applied::Failed(text)
-    } else {
-        Applied::InDoubt(text)
-    }
+    if !is_doubtful(&error) || some_passed { Applied::Failed(text) } else { doubtful(key, text, suspects) }
+}
+
+/// What became of an event that fails in a way that may be the database's.
+pub(super) fn doubtful(key: Key, error: String, suspects: &mut Suspects) -> Applied {
+    if suspects.failed(key) { Applied::Failed(error) } else { Applied::InDoubt(error) }
 }
 
 /// Whether the error may be the database's rather than the event's own. A trigger may raise any of them.

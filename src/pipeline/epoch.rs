@@ -57,6 +57,10 @@ impl Open {
         self.slow.clear();
     }
 
+    fn is_in_steps(&self, end: &EventEnd) -> bool {
+        self.slow.iter().any(|slow| slow.key() == key(end))
+    }
+
     fn add_slow(&mut self, item: Item, end: EventEnd) {
         match self.slow.iter_mut().find(|slow| slow.takes(&end)) {
             Some(slow) => slow.push(item, &end),
@@ -138,7 +142,6 @@ impl Pipeline {
         let mut held_since = began;
         loop {
             let applied = self.apply(&in_hand, open).await;
-            let before = in_hand.len();
             in_hand = self.settle(in_hand, &applied, whole, open).await?;
             if in_hand.is_empty() {
                 if !applied.is_empty() {
@@ -153,8 +156,10 @@ impl Pipeline {
             if !subscription.is_alive() {
                 return Err(End::Lost);
             }
-            if in_hand.len() < before {
-                held_since = Instant::now(); // some went through: it is no outage yet
+            if applied.values().any(|applied| matches!(applied, Applied::Done { .. })) {
+                // Some went through: it is no outage yet.
+                held_since = Instant::now();
+                pauses.reset();
             }
             if held_since.elapsed() > self.options.hold_at_most {
                 return self.let_go(in_hand, open).await;
@@ -184,10 +189,13 @@ impl Pipeline {
         if ends.is_empty() {
             return HashMap::new();
         }
+        // To try what is in steps with the others would only hold those up.
+        let (in_steps, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| open.is_in_steps(end));
         let applied = apply(&self.database, &ends, &mut open.suspects).await;
         let rows = applied.iter().map(|applied| if let Applied::Done { rows, .. } = applied { *rows } else { 0 }).sum();
         self.metrics.count_deleted(Rule::EventEnd, rows);
-        ends.iter().map(key).zip(applied).collect()
+        let in_steps = in_steps.iter().map(|end| (key(end), Applied::InSteps));
+        ends.iter().map(key).zip(applied).chain(in_steps).collect()
     }
 
     /// Settles each item by its outcome and returns those that are held. `whole`: items and `open` are all that is not settled

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::apply::{Applied, Key, after_steps, is_outage, key};
+use super::apply::{Applied, Key, after_steps, doubtful, is_outage, key};
 use super::epoch::{End, Open};
 use super::intake::Item;
 use super::supervisor::Pipeline;
+use super::suspects::Suspects;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::{EventSteps, StorageError};
 
@@ -42,7 +43,7 @@ impl Slow {
         self.items.push(item);
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         key(self.steps.end())
     }
 }
@@ -57,7 +58,11 @@ impl Pipeline {
             self.metrics.count_deleted(Rule::EventEnd, slow.steps.deleted() - before);
             let applied = match stepped {
                 Ok(Some(stepped)) => {
-                    if stepped.took > TOLD_FROM {
+                    // What fails every row, such as a lock on the table, fails these one by one.
+                    if let Some(error) = &stepped.error {
+                        self.stop_at_outage(error).await?;
+                    }
+                    if stepped.error.is_none() && stepped.took > TOLD_FROM {
                         let seconds = stepped.took.as_secs_f64();
                         tracing::info!(event_id = %slow.key().0, rows = slow.steps.deleted(), seconds, "event ended in steps");
                     }
@@ -68,7 +73,7 @@ impl Pipeline {
                     Some(Applied::InDoubt(text))
                 }
                 Ok(None) => None,
-                Err(error) => self.interrupted(&mut slow, &error).await?,
+                Err(error) => self.interrupted(&mut slow, &error, &mut open.suspects).await?,
             };
             match applied {
                 Some(applied) => {
@@ -85,12 +90,24 @@ impl Pipeline {
     }
 
     /// A step that says nothing about a row.
-    async fn interrupted(&self, slow: &mut Slow, error: &StorageError) -> Result<Option<Applied>, End> {
+    async fn interrupted(
+        &self,
+        slow: &mut Slow,
+        error: &StorageError,
+        suspects: &mut Suspects,
+    ) -> Result<Option<Applied>, End> {
+        self.stop_at_outage(error).await?;
+        slow.ended_sessions += 1;
+        let gives_up = slow.ended_sessions >= ENDED_SESSIONS;
+        Ok(gives_up.then(|| doubtful(slow.key(), error.one_line(), suspects)))
+    }
+
+    /// What is done by then stays done; the messages go back to the queue.
+    async fn stop_at_outage(&self, error: &StorageError) -> Result<(), End> {
         if is_outage(&self.database, error).await {
             self.health.hold(true);
             return Err(End::Outage);
         }
-        slow.ended_sessions += 1;
-        Ok((slow.ended_sessions >= ENDED_SESSIONS).then(|| Applied::InDoubt(error.one_line())))
+        Ok(())
     }
 }

@@ -287,6 +287,64 @@ async fn any_sqlstate_that_a_trigger_raises_for_one_event_is_its_own_messages_fa
     assert_eq!(world.waiting().await, 0);
 }
 
+/// A trigger that ends the session which deletes a row of the event. The server says 57P01, as it does when it shuts down.
+async fn end_the_session_of(world: &World, event: Uuid) {
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.end_session() RETURNS trigger LANGUAGE plpgsql AS
+                 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN OLD; END';
+             CREATE TRIGGER end_session BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}')
+                 EXECUTE FUNCTION public.end_session()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn event_that_ends_the_workers_session_lets_others_pass_and_is_applied_once_it_can_be() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    end_the_session_of(&world, event).await;
+    let row = world.insert(&Snapshot::of(team).event(event)).await;
+    let survivor = world.insert(&Snapshot::of(team)).await;
+    let mut bodies = world.ending_events(30).await;
+    bodies.insert(15, body(event, "confirmed", now()));
+    let worker = world.worker().await;
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 30.0).await;
+    worker.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
+    assert_eq!((world.snapshots().await, world.dead_letters().await), (set([row, survivor]), 0));
+    world.sql("DROP TRIGGER end_session ON public.snapshots").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 31.0).await;
+    worker.becomes_ready(true).await;
+    worker.stop().await;
+    assert_eq!((world.snapshots().await, world.waiting().await, world.dead_letters().await), (set([survivor]), 0, 0));
+}
+
+#[tokio::test]
+async fn event_that_ends_the_workers_session_while_others_pass_is_its_own_messages_failure() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    end_the_session_of(&world, event).await;
+    let row = world.insert(&Snapshot::of(team).event(event)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let poison = body(event, "confirmed", now());
+    world.publish_raw(std::slice::from_ref(&poison)).await;
+    let mut others = 0.0;
+    crate::support::eventually("it to be a dead letter while others pass", async || {
+        world.publish_raw(&world.ending_events(1).await).await;
+        others += 1.0;
+        worker.reaches("messages_total{outcome=\"applied\"}", others).await;
+        world.dead_letters().await == 1
+    })
+    .await;
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!((letter.reason().as_str(), &letter.body), ("attempts_exhausted", &poison));
+    let error = letter.header("lifecycle-error");
+    assert!(error.contains("terminating connection"), "{error}");
+    worker.stop().await;
+    assert_eq!((world.snapshots().await, world.waiting().await), (set([row]), 0));
+}
+
 #[tokio::test]
 async fn row_that_cannot_go_costs_itself_only_by_message_and_by_hand() {
     let world = World::new().await;

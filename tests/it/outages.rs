@@ -91,6 +91,20 @@ async fn worker_started_while_both_servers_are_away_waits_for_them() {
 }
 
 #[tokio::test]
+async fn broker_is_up_while_only_the_database_is_away_at_the_start() {
+    let world = World::new().await;
+    world.worker().await.stop().await; // declares the queues
+    let variables = [("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"), ("LIFECYCLE_ENV", "development")];
+    let worker = world.start_worker(&variables).await;
+    eventually("the broker to be seen", async || worker.get("/readyz").1.contains("\"rabbitmq\":\"up\"")).await;
+    let (code, body) = worker.get("/readyz");
+    assert!(code == 503 && body.contains("\"postgres\":\"down\""), "{body}");
+    let up = |dependency| worker.metric(&format!("up{{dependency=\"{dependency}\"}}"));
+    assert!(up("rabbitmq") > 0.9 && up("postgres") < 0.1);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn killed_worker_leaves_its_messages_to_the_next() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
@@ -188,6 +202,47 @@ async fn outage_that_shows_in_nothing_but_the_delete_itself_costs_no_attempt() {
     assert_eq!((world.dead_letters().await, world.snapshots().await.len()), (0, 2));
     world.sql("DROP TRIGGER full_disk ON public.snapshots").await;
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    worker.becomes_ready(true).await;
+    worker.stop().await;
+    assert_eq!((world.snapshots().await, world.waiting().await, world.dead_letters().await), (set([survivor]), 0, 0));
+}
+
+/// Messages must not go round and round through the wait queues, nor the database be asked for each of them again and again.
+#[tokio::test]
+async fn full_disk_with_many_messages_waiting_is_an_outage_that_costs_little() {
+    const MESSAGES: u32 = 2_000;
+    let world = World::new().await;
+    let survivor = world.insert(&Snapshot::of(world.team().await)).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    let bodies = world.ending_events(MESSAGES as usize).await;
+    world
+        .sql(
+            "CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+             CREATE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
+        )
+        .await;
+    world.publish_raw(&bodies).await;
+    worker.becomes_ready(false).await;
+    let seen = async || {
+        let transactions: i64 = sqlx::query_scalar(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        (worker.metric("messages_total{outcome=\"retried\"}"), transactions)
+    };
+    let before = seen().await;
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    let after = seen().await;
+    let (retried, transactions) = (after.0 - before.0, after.1 - before.1);
+    assert!(retried < 1_000.0, "{retried} messages went through the wait queue in 20 s");
+    assert!(transactions < 10_000, "{transactions} transactions in 20 s");
+    assert_eq!((worker.get("/readyz").0, world.dead_letters().await), (503, 0));
+    assert_eq!(world.snapshots().await.len(), MESSAGES as usize + 1);
+    world.sql("DROP TRIGGER full_disk ON public.snapshots").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", f64::from(MESSAGES)).await;
     worker.becomes_ready(true).await;
     worker.stop().await;
     assert_eq!((world.snapshots().await, world.waiting().await, world.dead_letters().await), (set([survivor]), 0, 0));
