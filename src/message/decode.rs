@@ -294,4 +294,18 @@ mod tests {
         let reject = decode(b"{\"event_id\":\n\n7}", &Envelope::default()).unwrap_err();
         assert!(!reject.error.contains('\n'), "{}", reject.error);
     }
+
+    #[test]
+    fn properties_are_told_only_of_what_is_no_json() {
+        let plain = Envelope { content_type: Some("text/plain".into()), ..Envelope::default() };
+        let error = |body: &[u8], envelope: &Envelope| decode(body, envelope).unwrap_err().error;
+        assert!(error(b"no json", &plain).contains("content_type says text/plain"));
+        assert!(!error(b"no json", &Envelope::default()).contains("is expected"));
+        assert!(!error(b"{}", &plain).contains("text/plain"));
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_no_json() {
+        assert_eq!(reason(r#"{"event_id":"\ud800","status":"lead"}"#), Reason::InvalidJson);
+    }
 }

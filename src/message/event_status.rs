@@ -88,4 +88,11 @@ mod tests {
         let ending: Vec<_> = EventStatus::ALL.into_iter().filter(|s| s.ends_event()).collect();
         assert_eq!(ending, [EventStatus::Confirmed, EventStatus::Cancelled]);
     }
+
+    #[test]
+    fn statuses_are_shown_by_the_name_they_are_read_by() {
+        for status in EventStatus::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+        }
+    }
 }

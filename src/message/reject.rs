@@ -74,3 +74,15 @@ impl Reject {
         Self { reason, error: error.to_string().replace(['\r', '\n'], " ") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_headers_and_differ() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(names.contains("invalid_json") && Reason::InvalidJson.as_str() == "invalid_json", "{names:?}");
+    }
+}

@@ -147,4 +147,16 @@ mod tests {
             assert!(reject.error.contains(time), "{}", reject.error);
         }
     }
+
+    #[test]
+    fn what_is_written_is_read_again_and_its_time_must_have_a_form() {
+        let at = datetime!(2026-01-05 12:00:00.25 +01:00);
+        let message = StatusMessage::new(Uuid::from_u128(1), EventStatus::Cancelled, at)
+            .with_team_id(Uuid::from_u128(2))
+            .with_message_id(Uuid::from_u128(3));
+        assert_eq!(StatusMessage::from_json(&message.to_json().unwrap()), Ok(message.clone()));
+        assert_eq!(message.routing_key(), "event.status.cancelled");
+        let without = StatusMessage::new(Uuid::nil(), EventStatus::Lead, datetime!(-0001-01-05 12:00 UTC)).to_json();
+        assert_eq!(without.unwrap_err().reason, "invalid_message");
+    }
 }

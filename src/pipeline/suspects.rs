@@ -82,4 +82,12 @@ mod tests {
         suspects.passed(key(9));
         assert!(!suspects.look_like_an_outage());
     }
+
+    #[test]
+    fn what_passes_between_the_note_and_the_failure_counts() {
+        let mut suspects = Suspects::default();
+        suspects.note(key(1));
+        suspects.passed(key(2));
+        assert!(suspects.failed(key(1)));
+    }
 }

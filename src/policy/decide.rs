@@ -90,4 +90,13 @@ mod tests {
         let merged = merge([end(2, None, 1), end(1, Some(9), 5), end(2, None, 3), end(1, None, 4), end(2, None, 2)]);
         assert_eq!(merged, [end(1, None, 4), end(1, Some(9), 5), end(2, None, 3)]);
     }
+
+    #[test]
+    fn three_teams_are_named_and_more_are_counted() {
+        let teams: Vec<_> = (1..=5).map(Uuid::from_u128).collect();
+        let [one, two, three] = [1, 2, 3].map(Uuid::from_u128);
+        assert_eq!(named_teams(&teams[..1]), format!("team {one}"));
+        assert_eq!(named_teams(&teams[..3]), format!("team {one}, {two}, {three}"));
+        assert_eq!(named_teams(&teams), format!("team {one}, {two}, {three} and 2 others"));
+    }
 }

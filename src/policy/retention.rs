@@ -49,4 +49,12 @@ mod tests {
             assert_eq!(policy.keeps("rooms"), default);
         }
     }
+
+    #[test]
+    fn exceptions_are_the_types_that_differ_from_the_default() {
+        for (default, differs) in [(false, "qna"), (true, "offer")] {
+            let policy = RetentionPolicy::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
+            assert_eq!((policy.keeps_by_default(), policy.exceptions()), (default, &[differs.to_owned()][..]));
+        }
+    }
 }
