@@ -212,7 +212,7 @@ impl Set {
                 }
                 // Another restamp, or the backend, holds some of the rows.
                 Err(error) if matches!(error.verdict(), Verdict::Timeout | Verdict::Conflict) && tries < TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 Err(error) => {
                     change.stopped = Some(format!("{:#}", explained(error)));
