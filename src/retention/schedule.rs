@@ -27,6 +27,8 @@ pub struct Schedule<P> {
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// A batch under way at a stop has this long to end; then it is let go and rolls back.
 const END_WITHIN: Duration = Duration::from_millis(800);
+/// For giving the lease back at a stop.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(1);
 /// What a pass gives to rows that cannot be deleted, before it leaves the rest to the next one: batches that fail hold locks in the
 /// backend's tables for nothing.
 const FAILING_AT_MOST: Duration = Duration::from_mins(1);
@@ -125,8 +127,12 @@ impl<P: Pass> Schedule<P> {
     }
 
     async fn give_back(&self, holder: Uuid) {
-        let release = self.database.release_lease(self.pass.lease(), holder, false);
+        let release = async {
+            // The batch that was let go of still runs on the server, and has locked the lease's row.
+            self.database.end_dropped().await;
+            self.database.release_lease(self.pass.lease(), holder, false).await
+        };
         // Where the database does not answer, the lease ends by itself.
-        tokio::time::timeout(Duration::from_millis(200), release).await.ok();
+        tokio::time::timeout(GIVE_BACK_WITHIN, release).await.ok();
     }
 }

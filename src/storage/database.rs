@@ -345,6 +345,11 @@ impl Database {
         .await
     }
 
+    /// Ends transactions of ours whose callers have gone, so that what they locked is free at once and not when the server notices.
+    pub async fn end_dropped(&self) {
+        Box::pin(self.look_now()).await.ok();
+    }
+
     /// Closes the pool, waiting at most a second for connections in use, and ends what it left open.
     pub async fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);

@@ -120,3 +120,22 @@ async fn address_that_is_taken_is_said_with_the_mend() {
     assert_eq!(second.code, 1);
     assert!(second.stderr.contains("LIFECYCLE_HTTP_ADDR"), "{second:?}");
 }
+
+#[tokio::test]
+async fn lease_of_a_pass_that_a_stop_interrupts_is_free_at_once() {
+    let world = World::new().await;
+    let team = world.team().await;
+    for _ in 0..50 {
+        world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
+    }
+    world.make_each_delete_take("0.3").await;
+    let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "500ms")]).await;
+    world.a_delete_is_under_way().await;
+    worker.stop().await;
+    let free: bool =
+        sqlx::query_scalar("SELECT expires_at <= clock_timestamp() FROM snapshot_lifecycle.lease WHERE name = 'ttl'")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert!(free, "another replica would wait until the lease ends by itself");
+}
