@@ -48,24 +48,24 @@ pub(super) struct FilteredStream<S> {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Beginning,
-    /// In what passes as it is: so many bytes, up to and including the frame's end.
+    /// In what passes as it is: how many bytes are left, up to and including the frame's end.
     Passing {
         left: usize,
     },
     /// In a frame whose part that has come is held.
     Holding,
-    /// What is held is complete, and so much of it handed out; so many bytes come behind it up to the frame's end.
+    /// What is held is complete, how much of it is handed out, and how many bytes follow it up to the frame's end.
     HandingOut {
         from: usize,
         left: usize,
     },
 }
 
-/// What to do about a frame of which some bytes are there.
+/// What to do about a frame of which some bytes have arrived.
 enum Plan {
-    /// Nothing before so many bytes are there.
+    /// Nothing before this number of bytes has arrived.
     Hold(usize),
-    /// So many bytes pass as they are.
+    /// This number of bytes passes as it is.
     Pass(usize),
 }
 

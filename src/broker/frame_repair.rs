@@ -108,7 +108,7 @@ pub(super) fn frame_max_of_tune(payload: &[u8]) -> Option<u32> {
     }
 }
 
-/// Leaves out the largest headers of the publisher until so many bytes are enough; returns how many there are then. The payload is a
+/// Leaves out the largest headers of the publisher until the rest fits into `most` bytes; returns its length. The payload is a
 /// repaired one.
 pub(super) fn shrink_content_header(payload: &mut [u8], most: usize) -> usize {
     shrunk(payload, most).unwrap_or(payload.len())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::key::{Key, key};
 use super::suspects::Suspects;
 use crate::policy::EventEnd;
 use crate::storage::{Database, Ended, Limits, Stepped, StorageError, Verdict};
@@ -31,13 +32,6 @@ pub(super) enum Applied {
     InSteps,
     /// Nothing passes now. Not counted as an attempt of the message.
     Held,
-}
-
-/// What makes event ends the same for [`crate::policy::merge`].
-pub(super) type Key = (Uuid, Option<Uuid>);
-
-pub(super) const fn key(end: &EventEnd) -> Key {
-    (end.event_id, end.team_id)
 }
 
 /// For the whole batch: long enough for a busy database, short enough to notice an event that is too large for it. A lock is waited

@@ -3,8 +3,9 @@ use std::future::ready;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::apply::{Applied, Key, apply, key, takes_deletes};
+use super::apply::{Applied, apply, takes_deletes};
 use super::intake::{Item, intake};
+use super::key::{Key, key};
 use super::letters::Unsettled;
 use super::settle::{DELAY_IN_DOUBT, Fate, fate};
 use super::slow::Slow;

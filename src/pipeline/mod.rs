@@ -14,6 +14,7 @@
 mod apply;
 mod epoch;
 mod intake;
+mod key;
 mod letters;
 mod settle;
 mod slow;

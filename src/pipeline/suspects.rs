@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::apply::Key;
+use super::key::Key;
 
 /// Events in doubt, none of which has passed and nothing else either, from which on it looks like an outage.
 const LIKE_AN_OUTAGE: usize = 3;

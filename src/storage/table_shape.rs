@@ -50,7 +50,7 @@ macro_rules! table_shape {
                     pg_catalog.format('as the owner: ALTER TABLE %s NO INHERIT public.snapshots;', i.inhrelid::pg_catalog.regclass), false \
              FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = s.oid AND s.kind = 'r' \
              UNION ALL \
-             SELECT 'id by itself is not unique, so a delete may take rows of others with the same id', \
+             SELECT 'id alone is not unique, so a delete may take rows of others with the same id', \
                     'as the owner: CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);', false \
              WHERE s.kind = 'r' AND NOT EXISTS ( \
                  SELECT FROM pg_catalog.pg_index AS i \

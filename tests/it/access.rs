@@ -254,7 +254,7 @@ async fn table_in_which_a_delete_would_miss_rows_or_take_others_is_refused() {
         ),
         (
             "ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey; ALTER TABLE public.snapshots ADD PRIMARY KEY (team_id, id)",
-            "id by itself is not unique",
+            "id alone is not unique",
             "CREATE UNIQUE INDEX CONCURRENTLY",
         ),
         (PARTITION, "it is partitioned", "keep the snapshots in one table"),

@@ -294,7 +294,7 @@ async fn table_that_is_not_deleted_from_as_a_whole_fails() {
         .await;
     let sick = checkup(&world, &[]).await;
     sick.has("database.table", "failed", "public.archived inherits", "NO INHERIT public.snapshots");
-    sick.has("database.table", "failed", "id by itself is not unique", "CREATE UNIQUE INDEX CONCURRENTLY");
+    sick.has("database.table", "failed", "id alone is not unique", "CREATE UNIQUE INDEX CONCURRENTLY");
     sick.has("database.table", "failed", "without a replica identity", "REPLICA IDENTITY DEFAULT");
     sick.has("database.connection", "ok", world.database_url.rsplit('/').next().unwrap(), "");
 }
