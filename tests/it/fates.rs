@@ -6,7 +6,7 @@ use sqlx::Connection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, body, body_of_team, set};
+use crate::support::{Obstacle, Snapshot, World, body, body_of_team, set};
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -560,4 +560,22 @@ async fn letters_wait_in_hand_while_the_dead_letter_queue_is_gone() {
     worker.stop().await;
     assert_eq!(world.depth(&world.queue).await, 0);
     connection.close(200, "done".into()).await.ok();
+}
+
+/// Its own rows show that the database takes deletes, whatever the SQLSTATE says.
+#[tokio::test]
+async fn event_of_which_other_rows_pass_is_at_fault_itself() {
+    let world = World::new().await;
+    let (team, event) = (world.team().await, world.event().await);
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        rows.push(world.insert(&Snapshot::of(team).event(event)).await);
+    }
+    world.obstruct(rows[1], Obstacle::Raises("53100")).await;
+    let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
+    world.confirm_event(event, OffsetDateTime::now_utc()).await;
+    let letter = world.take_dead_letters(1).await.remove(0);
+    assert_eq!(letter.reason(), "attempts_exhausted");
+    worker.stop().await;
+    assert_eq!(world.snapshots().await, set([rows[1]]));
 }
