@@ -265,8 +265,8 @@ impl Pipeline {
 
 /// Says what a message has ended: rows that are gone are gone for good. Of several messages for one event the first has the count.
 fn tell(item: &Item, end: &EventEnd, (rows, kept): (u64, u64)) {
-    let team_id = end.team_id.map(|id| id.to_string());
-    let message_id = item.message_id.as_deref();
+    let team_id = end.team_id.map(tracing::field::display); // written only where somebody reads it
+    let message_id = item.message_id.map(tracing::field::display);
     tracing::debug!(event_id = %end.event_id, team_id, message_id, rows, "event ended");
     if kept > 0 {
         tracing::warn!(event_id = %end.event_id, message_id, rows = kept, "a trigger or rule of the backend kept rows of an ended event");

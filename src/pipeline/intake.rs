@@ -1,4 +1,5 @@
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::broker::Delivery;
 use crate::message::{Envelope, Reason, Reject, StatusMessage, decode};
@@ -8,8 +9,15 @@ use crate::policy::{Decision, EventEnd, decide};
 pub(super) struct Item {
     pub(super) delivery: Delivery,
     pub(super) request: Request,
-    /// For the log: the body's, or else the property.
-    pub(super) message_id: Option<String>,
+    /// The body's, or else the property, where it is a UUID.
+    pub(super) message_id: Option<Uuid>,
+}
+
+impl Item {
+    /// For the log: also a property that is no UUID, as other frameworks write it.
+    pub(super) fn message_name(&self) -> Option<String> {
+        self.message_id.map(|id| id.to_string()).or_else(|| self.delivery.envelope().message_id)
+    }
 }
 
 /// What a delivery asks for, before anything is done about it.
@@ -58,9 +66,9 @@ pub(super) fn intake(delivery: Delivery, max_message_bytes: u32, now: OffsetDate
                 Decision::Delete(end) => Request::End(end),
                 Decision::Ignore => Request::Ignore { occurred_at: message.occurred_at },
             };
-            Item { delivery, request, message_id: message.message_id.map(|id| id.to_string()) }
+            Item { delivery, request, message_id: message.message_id }
         }
-        Err(reject) => Item { delivery, request: Request::Reject(reject), message_id: envelope.message_id },
+        Err(reject) => Item { delivery, request: Request::Reject(reject), message_id: None },
     }
 }
 

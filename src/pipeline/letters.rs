@@ -21,7 +21,8 @@ enum Purpose {
 
 impl Pipeline {
     pub(super) fn retry(&self, item: Item, delay: usize, error: &str, counted: bool) -> Unsettled {
-        let Item { delivery, message_id, request } = item;
+        let message_id = item.message_name();
+        let Item { delivery, request, .. } = item;
         let attempt = delivery.attempt(&self.options.topology);
         tracing::warn!(
             attempt,
@@ -38,7 +39,8 @@ impl Pipeline {
 
     /// The reject's text stays out of the log: it may quote the body.
     pub(super) fn letter(&self, item: Item, reject: &Reject) -> Unsettled {
-        let Item { delivery, message_id, request } = item;
+        let message_id = item.message_name();
+        let Item { delivery, request, .. } = item;
         tracing::warn!(
             reason = reject.reason.as_str(),
             attempt = delivery.attempt(&self.options.topology),
