@@ -7,8 +7,8 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::dead_letters::{drain, id_of, letters, listed, world};
-use crate::odd_letters::{put, with_headers};
+use crate::dead_letters::dlq::{drain, id_of, letters, listed, world};
+use crate::dead_letters::odd_letters::{put, with_headers};
 use crate::support::{Running, World, body, eventually};
 
 /// Everything that an application may set, but for the headers.

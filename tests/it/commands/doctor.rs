@@ -7,7 +7,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
-use crate::access::{drop_role, url_of, worker_role};
+use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Finished, Servers, Snapshot, World, as_user, eventually, finish, host_of};
 
 /// What the checks said, in order.

@@ -449,7 +449,7 @@ async fn one_that_keeps_failing_waits_longer_each_time() {
     assert_eq!((letter.reason().as_str(), letter.header("lifecycle-attempt").as_str()), ("attempts_exhausted", "3"));
     assert_eq!(letter.body, bodies[0]);
     worker.stop().await;
-    let way: Vec<_> = crate::dead_letters::drain(&world, &seen)
+    let way: Vec<_> = crate::dead_letters::dlq::drain(&world, &seen)
         .await
         .into_iter()
         .map(|copy| (copy.header("lifecycle-attempt"), copy.routing_key))

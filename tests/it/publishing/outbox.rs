@@ -190,7 +190,7 @@ async fn installed_by_an_older_version(world: &World) {
              ALTER FUNCTION snapshot_lifecycle.fill_expires_at SET search_path = ''",
         )
         .await;
-    let install: String = sqlx::query_scalar(include_str!("../fixtures/outbox_trigger_of_2026-01.sql"))
+    let install: String = sqlx::query_scalar(include_str!("../../fixtures/outbox_trigger_of_2026-01.sql"))
         .fetch_one(&world.pool)
         .await
         .unwrap();

@@ -14,7 +14,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::access::{url_of, worker_role};
+use crate::storage::access::{url_of, worker_role};
 use crate::support::{
     Obstacle, Policy, Proxy, Random, SQLSTATES, Servers, Snapshot, Way, Worker, World, body, eventually, host_of, pause,
 };

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::access::{drop_role, url_of, worker_role};
+use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Snapshot, World};
 
 /// A tenant's role: it may use `SnapshotStore`, and change its events.

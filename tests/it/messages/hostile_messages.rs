@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::dead_letters::world;
+use crate::dead_letters::dlq::world;
 use crate::support::{Proxy, Random, RawProperties, RawPublisher, Way, World, eventually, finish, host_of, raw_amqp};
 
 const KEY: &[u8] = b"event.status.confirmed";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::dead_letters::{drain, id_of, letters, listed, world};
+use crate::dead_letters::dlq::{drain, id_of, letters, listed, world};
 use crate::support::{Proxy, Running, Servers, Way, World, eventually, host_of};
 
 const LETTERS: u32 = 3_000;

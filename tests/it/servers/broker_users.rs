@@ -10,7 +10,7 @@ use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, as_user
 
 /// Configure, write and read, as the README's table has them.
 fn permissions(kind: &str, world: &World) -> [String; 3] {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let row = readme.lines().find(|line| line.starts_with(&format!("| {kind} | `^"))).expect("a row of the README");
     let cells: Vec<_> = row.split(" | ").skip(1).map(|cell| cell.trim_matches([' ', '|', '`'])).collect();
     let regex_of = |name: &str| name.replace('.', "\\.");

@@ -47,7 +47,7 @@ async fn one_name_has_one_meaning_in_json() {
     world.insert_many(team, 3).await;
     world.insert(&Snapshot::of(team).event(event.parse().unwrap())).await;
     // One for the replay, one for the purge.
-    crate::dead_letters::letters(&world, 2, "too_large").await;
+    crate::dead_letters::dlq::letters(&world, 2, "too_large").await;
     let store = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
     let entry =
         r#"{"type": "offer", "created_at": "2026-01-05T12:00:00", "data": {}, "expires_at": "2099-01-05T12:00:00"}"#;

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::access::{drop_role, url_of, worker_role};
+use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Obstacle, Policy, Random, SQLSTATES, Snapshot, Worker, World, body_of_team, eventually};
 
 /// One step. Teams and events are small numbers, so that histories meet themselves.

@@ -23,7 +23,7 @@ async fn run_that_is_killed_leaves_no_worker_log_or_database() {
     let (world, servers) = (World::new().await, Servers::shared());
     let file = std::env::temp_dir().join(format!("{}.told", world.name()));
     let mut run = Command::new(std::env::current_exe().unwrap());
-    let run = run.args(["--ignored", "--exact", "killed_run::run_that_does_not_end"]).env(TOLD, &file);
+    let run = run.args(["--ignored", "--exact", "project::killed_run::run_that_does_not_end"]).env(TOLD, &file);
     let run = run.env("DATABASE_URL", &servers.database_url).env("AMQP_URL", &servers.amqp_url);
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut told = Vec::new();

@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::dead_letters::{drain, id_of, letters, listed, world};
+use crate::dead_letters::dlq::{drain, id_of, letters, listed, world};
 use crate::support::{Snapshot, World, body, body_of_team, eventually};
 
 pub async fn put(world: &World, to: (&str, &str), body: &[u8], properties: BasicProperties) {

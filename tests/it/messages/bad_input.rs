@@ -20,7 +20,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
             line["body"].as_str().map_or_else(|| bytes(line["hex"].as_str().unwrap()), |body| body.as_bytes().to_vec());
         (line["reason"].as_str().unwrap().to_owned(), body)
     };
-    include_str!("../fixtures/malformed.ndjson").lines().map(read).collect()
+    include_str!("../../fixtures/malformed.ndjson").lines().map(read).collect()
 }
 
 #[tokio::test]

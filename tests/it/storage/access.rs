@@ -15,7 +15,7 @@ pub async fn worker_role(world: &World) -> String {
 
 /// By psql, as its head says.
 fn run_role_script(world: &World, role: &str) {
-    let script = include_str!("../../deploy/sql/worker-role.sql").replace("snapshot_lifecycle_worker", role);
+    let script = include_str!("../../../deploy/sql/worker-role.sql").replace("snapshot_lifecycle_worker", role);
     let file = std::env::temp_dir().join(format!("{role}.sql"));
     std::fs::write(&file, script).unwrap();
     let mut psql = std::process::Command::new("psql");

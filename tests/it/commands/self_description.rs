@@ -126,7 +126,7 @@ fn one_page_a_command_goes_into_a_folder() {
 
 #[test]
 fn every_command_line_of_the_readme_is_understood() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let blocks = readme.split("```").skip(1).step_by(2).filter(|block| block.starts_with("sh\n"));
     let lines = blocks.flat_map(str::lines).chain(readme.split('`').filter(|text| !text.contains('\n')));
     let mut tried = 0;

@@ -143,7 +143,7 @@ async fn without_rights_in_the_database_nothing_happens_and_the_mend_is_said() {
     world.sql("ALTER TABLE public.events ADD COLUMN status TEXT").await;
     let role = format!("nobody_{}", Uuid::new_v4().simple());
     world.sql(format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await;
-    let url = crate::access::url_of(&world, &role);
+    let url = crate::storage::access::url_of(&world, &role);
     let (team, event) = (world.team().await, world.event().await);
     let id = world.insert(&Snapshot::of(team).event(event).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
     let (team, event, id) = (team.to_string(), event.to_string(), id.to_string());

@@ -1,0 +1,7 @@
+//! Faults made on purpose: crashes, outages, slow and broken networks.
+
+mod cluster;
+mod crashes;
+mod network;
+mod outages;
+mod random_faults;

@@ -1,0 +1,3 @@
+//! What holds of the test suite itself.
+
+mod killed_run;

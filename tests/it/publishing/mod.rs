@@ -1,0 +1,5 @@
+//! Publishing: from a Rust program, from a file, from the outbox.
+
+mod library;
+mod outbox;
+mod publish_file;

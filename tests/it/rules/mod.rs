@@ -1,0 +1,9 @@
+//! Which rows go and which stay: event end, TTL, cap, their policy and their passes.
+
+mod cap;
+mod event_end;
+mod model;
+mod passes;
+mod retention;
+mod rows_that_stay;
+mod ttl;

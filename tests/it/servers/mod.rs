@@ -1,0 +1,7 @@
+//! Reaching PostgreSQL and RabbitMQ: TLS, users, poolers, exchanges and queues.
+
+mod broker_users;
+mod connecting;
+mod pooler;
+mod tls;
+mod topology;

@@ -1,0 +1,6 @@
+//! The worker as a process: health, metrics, logs, signals.
+
+mod http;
+mod logging;
+mod probe;
+mod shutdown;
