@@ -15,8 +15,8 @@
 //! A pass over the whole table:
 //!
 //! ```text
-//! retention::Schedule (interval + jitter) -> lease (one in the fleet, database clock)
-//!          -> retention::Pass      short transactions; the delete budget is waited for outside of them
+//! passes::Schedule (interval + jitter) -> lease (one in the fleet, database clock)
+//!          -> passes::Pass         short transactions; the delete budget is waited for outside of them
 //!          -> Report -> metrics, one log line
 //! ```
 //!
@@ -27,11 +27,11 @@
 //! | [`broker`] | RabbitMQ, the only room that names lapin |
 //! | [`storage`] | PostgreSQL, the only room that names sqlx |
 //! | [`pipeline`] | the way of one delivery |
-//! | [`retention`] | the two passes |
+//! | [`passes`] | the two passes |
 //! | [`outbox`] | the host's events table to the broker |
 //! | [`http`] | health and metrics |
 //! | [`doctor`] | what can be wrong with a deployment, each with its mend |
-//! | [`probe`] | looks at the servers for readiness and gauges |
+//! | [`monitor`] | looks at the servers for readiness and gauges |
 //! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`network`], [`lifecycle`] | leaves |
 //! | [`cli`] | one file a command; `run` is the only place where everything is put together |
 
@@ -44,12 +44,12 @@ pub mod doctor;
 pub mod http;
 pub mod lifecycle;
 pub mod message;
+pub mod monitor;
 pub mod network;
 pub mod outbox;
+pub mod passes;
 pub mod pipeline;
 pub mod policy;
-pub mod probe;
-pub mod retention;
 pub mod storage;
 pub mod telemetry;
 

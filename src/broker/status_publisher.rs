@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{BrokerAddress, Outgoing, PublishError, Publisher};
-use crate::backoff::Pauses;
+use crate::backoff::Backoff;
 use crate::config::ConfigError;
 use crate::message::StatusMessage;
 
@@ -69,7 +69,7 @@ impl StatusPublisher {
         let not_sent = || Err(PublishError::Unconfirmed("no confirm before the time-out".to_owned()));
         let mut answers: Vec<Result<(), PublishError>> =
             outgoing.iter().map(|made| made.as_ref().map_or_else(|e| Err(e.clone().into()), |_| not_sent())).collect();
-        let mut pauses = Pauses::for_outage();
+        let mut pauses = Backoff::for_outage();
         loop {
             let open: Vec<_> = (0..answers.len())
                 .filter_map(|index| match (&answers[index], &outgoing[index]) {
@@ -94,7 +94,7 @@ impl StatusPublisher {
                 pauses.reset();
             }
             if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_)))) {
-                let next = Instant::now() + pauses.next_pause();
+                let next = Instant::now() + pauses.next_delay();
                 if next >= deadline {
                     return answers;
                 }

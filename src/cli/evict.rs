@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
-use crate::retention::CapEviction;
+use crate::passes::CapEviction;
 use crate::storage::{Database, Excess, OverfullTeam};
 
 /// Deletes the oldest snapshots of each team above the cap now

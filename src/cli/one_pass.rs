@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::interrupt;
 use super::output::{note, progress};
-use crate::retention::{Memory, Pass, PassContext, Report, Stayed};
+use crate::passes::{Memory, Pass, PassContext, Report, Stayed};
 use crate::storage::{Acquired, Database};
 
 /// A worker's pass is over long before, unless it is held back by a delete rate.

@@ -7,10 +7,10 @@ use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, QueueWatch, Topology};
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
+use crate::monitor::Monitor;
 use crate::outbox::Relay;
+use crate::passes::{CapEviction, Schedule, TtlSweep};
 use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
-use crate::probe::Probe;
-use crate::retention::{CapEviction, Schedule, TtlSweep};
 use crate::storage::Database;
 use crate::telemetry::{Health, Metrics};
 
@@ -68,7 +68,7 @@ impl Options {
         lifecycle.spawn("cap eviction", eviction.run(lifecycle.stop()));
         let relay = Relay::new(database.clone(), address.clone(), topology.exchange().to_owned(), metrics.clone());
         lifecycle.spawn("outbox relay", relay.run(lifecycle.stop()));
-        let probe = Probe { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
+        let probe = Monitor { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
         lifecycle.spawn("probe", probe.run(lifecycle.stop()));
 
         let ending = lifecycle.run_until_stopped().await;

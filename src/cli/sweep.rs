@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions, Rows};
 use crate::config::{DatabaseOptions, RateOption};
-use crate::retention::TtlSweep;
+use crate::passes::TtlSweep;
 use crate::storage::{Database, Expired};
 
 /// Deletes expired snapshots now, by the database's clock

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::backoff::{Pauses, jittered};
+use crate::backoff::{Backoff, jittered};
 use crate::broker::{BrokerAddress, Outgoing, PublishError, Publisher};
 use crate::lifecycle::Stop;
 use crate::message::{EventStatus, StatusMessage, UnknownStatus};
@@ -34,7 +34,7 @@ struct Stuck {
     events: HashSet<Uuid>,
     /// They are tried again from then on; set at the end of the walk that met them.
     until: Option<Instant>,
-    pauses: Pauses,
+    pauses: Backoff,
 }
 
 /// The outbox is walked in the order of ids, so that however many events are stuck, it comes to those behind them. At its end
@@ -97,7 +97,7 @@ impl Relay {
     pub fn new(database: Database, address: BrokerAddress, exchange: String, metrics: Metrics) -> Self {
         let publisher = Publisher::new(address).with_patience(PATIENCE);
         let lease = outbox_lease(&exchange);
-        let stuck = Stuck { events: HashSet::new(), until: None, pauses: Pauses::for_outage() };
+        let stuck = Stuck { events: HashSet::new(), until: None, pauses: Backoff::for_outage() };
         let (holder, leased, walk) = (Uuid::new_v4(), None, Walk::new());
         Self { database, publisher, exchange, lease, metrics, holder, leased, stuck, walk }
     }
@@ -117,7 +117,7 @@ impl Relay {
     }
 
     async fn work(&mut self, stop: &Stop) {
-        let mut pauses = Pauses::for_outage();
+        let mut pauses = Backoff::for_outage();
         let mut signal = OutboxSignal::deaf();
         let mut listen_at = Instant::now();
         let (mut well, mut looked) = (true, false);
@@ -153,7 +153,7 @@ impl Relay {
                     }
                 }
                 Ok(Report::NotOurs) => rest(jittered(TAKE_OVER_AFTER), stop).await,
-                Ok(Report::Relayed { .. }) | Err(_) => rest(pauses.next_pause(), stop).await,
+                Ok(Report::Relayed { .. }) | Err(_) => rest(pauses.next_delay(), stop).await,
             }
         }
     }
@@ -194,7 +194,7 @@ impl Relay {
         let pause = (self.walk.looking * WALKS_APART).min(WALK_AGAIN_AFTER);
         self.walk.again.get_or_insert(now + pause);
         if !self.stuck.events.is_empty() && self.stuck.until.is_none() {
-            self.stuck.until = Some(now + self.stuck.pauses.next_pause().max(pause));
+            self.stuck.until = Some(now + self.stuck.pauses.next_delay().max(pause));
         }
     }
 

@@ -12,12 +12,12 @@
 //! which some rows cannot go, is done in steps after the others (`slow`).
 
 mod apply;
-mod epoch;
 mod intake;
 mod key;
-mod letters;
+mod republish;
+mod session;
 mod settle;
-mod slow;
+mod slow_events;
 mod supervisor;
 mod suspects;
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::epoch::{End, Open};
-use crate::backoff::Pauses;
+use super::session::{End, Open};
+use crate::backoff::Backoff;
 use crate::broker::{BrokerAddress, Publisher, Subscription, Topology};
 use crate::lifecycle::Stop;
 use crate::storage::{AccessError, Database};
@@ -51,7 +51,7 @@ impl Pipeline {
     /// Works until asked to stop. Returns earlier only where the first contact with a server shows something that waiting
     /// will not mend, which is logged.
     pub async fn run(self, stop: Stop) {
-        let mut pauses = Pauses::for_outage();
+        let mut pauses = Backoff::for_outage();
         let mut first_contact = true;
         let mut open = Open::default();
         while !stop.soft.is_cancelled() {
@@ -114,7 +114,7 @@ impl Pipeline {
     }
 
     /// Waits until the database answers and the role may do the job; `false` when there is no point in going on.
-    async fn database_answers(&self, first_contact: bool, pauses: &mut Pauses, stop: &Stop) -> bool {
+    async fn database_answers(&self, first_contact: bool, pauses: &mut Backoff, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
             let checked = tokio::select! {
                 checked = self.database.check_ready() => checked,
@@ -151,9 +151,9 @@ impl Pipeline {
 }
 
 /// Waits, unless asked to stop.
-pub(super) async fn pause(pauses: &mut Pauses, stop: &Stop) {
+pub(super) async fn pause(pauses: &mut Backoff, stop: &Stop) {
     tokio::select! {
-        () = sleep(pauses.next_pause()) => {}
+        () = sleep(pauses.next_delay()) => {}
         () = stop.soft.cancelled() => {}
     }
 }

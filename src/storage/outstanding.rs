@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
 
-use crate::backoff::Pauses;
+use crate::backoff::Backoff;
 
 /// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
 /// pooler the next transaction on it may be anybody's.
@@ -34,7 +34,7 @@ struct State {
     dropped: VecDeque<Backend>,
     /// Attempts to connect, in a row, that got no answer.
     silent: usize,
-    pauses: Pauses,
+    pauses: Backoff,
     next_look: Instant,
 }
 
@@ -62,7 +62,7 @@ impl Outstanding {
             abandoned: Vec::new(),
             dropped: VecDeque::new(),
             silent: 0,
-            pauses: Pauses::between(FIRST_PAUSE, LONGEST_PAUSE),
+            pauses: Backoff::between(FIRST_PAUSE, LONGEST_PAUSE),
             next_look: Instant::now(),
         };
         Self { most, state: Mutex::new(state) }
@@ -104,7 +104,7 @@ impl Outstanding {
     pub(super) fn unanswered(&self, silent: bool) {
         let mut state = self.state();
         state.silent += usize::from(silent);
-        state.next_look = Instant::now() + state.pauses.next_pause();
+        state.next_look = Instant::now() + state.pauses.next_delay();
     }
 
     /// The server answered, and these transactions are over.
@@ -117,7 +117,7 @@ impl Outstanding {
             state.pauses.reset();
             state.next_look = Instant::now();
         } else {
-            state.next_look = Instant::now() + state.pauses.next_pause();
+            state.next_look = Instant::now() + state.pauses.next_delay();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The clockwork around the passes: lease, budget, failures.
 
-use snapshot_lifecycle::retention::{Memory, Pass, PassContext, PassError, TtlSweep};
+use snapshot_lifecycle::passes::{Memory, Pass, PassContext, PassError, TtlSweep};
 use snapshot_lifecycle::storage::{Acquired, LeaseName};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;

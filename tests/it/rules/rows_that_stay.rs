@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use snapshot_lifecycle::retention::{CapEviction, Memory, Pass, PassContext, Report, TtlSweep};
+use snapshot_lifecycle::passes::{CapEviction, Memory, Pass, PassContext, Report, TtlSweep};
 use snapshot_lifecycle::storage::{Acquired, Database};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;

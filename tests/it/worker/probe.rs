@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use snapshot_lifecycle::broker::{BrokerAddress, QueueWatch, Topology};
 use snapshot_lifecycle::config::TopologyMode;
 use snapshot_lifecycle::lifecycle::Stop;
-use snapshot_lifecycle::probe::Probe;
+use snapshot_lifecycle::monitor::Monitor;
 use snapshot_lifecycle::storage::Database;
 use snapshot_lifecycle::telemetry::{Dependency, Health, Metrics};
 
@@ -18,7 +18,7 @@ async fn broker_that_cannot_be_reached_is_down_whatever_the_database_does() {
         // As its user left it, who waits for the database now.
         health.set(Dependency::Rabbitmq, true);
         health.set(Dependency::Postgres, true);
-        let probe = Probe {
+        let probe = Monitor {
             database: Database::new(Some(&SecretString::from("postgres://nobody@127.0.0.1:1/none")), 1).unwrap(),
             queues: QueueWatch::new(BrokerAddress::parse(Some(&SecretString::from(amqp_url))).unwrap()),
             topology: Topology::new(world.exchange.clone(), world.queue.clone(), TopologyMode::Verify),

@@ -1,5 +1,5 @@
-use super::epoch::{End, acknowledge};
 use super::intake::Item;
+use super::session::{End, acknowledge};
 use super::supervisor::Pipeline;
 use crate::broker::{Delivery, Outgoing, PublishError, dead_letter, wait_for_retry};
 use crate::clock;

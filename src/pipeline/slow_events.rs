@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::apply::{Applied, after_steps, doubtful, is_outage};
-use super::epoch::{End, Open};
 use super::intake::Item;
 use super::key::{Key, key};
+use super::session::{End, Open};
 use super::supervisor::Pipeline;
 use super::suspects::Suspects;
 use crate::policy::{EventEnd, Rule};

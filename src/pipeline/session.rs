@@ -6,12 +6,12 @@ use tokio::time::{Instant, sleep_until};
 use super::apply::{Applied, apply, takes_deletes};
 use super::intake::{Item, intake};
 use super::key::{Key, key};
-use super::letters::Unsettled;
+use super::republish::Unsettled;
 use super::settle::{DELAY_IN_DOUBT, Fate, fate};
-use super::slow::Slow;
+use super::slow_events::Slow;
 use super::supervisor::{Pipeline, pause};
 use super::suspects::Suspects;
-use crate::backoff::Pauses;
+use crate::backoff::Backoff;
 use crate::broker::{BrokerError, Delivery, Subscription, Taken};
 use crate::clock;
 use crate::lifecycle::Stop;
@@ -73,9 +73,9 @@ impl Open {
 impl Pipeline {
     /// One subscription from its first message to its end.
     pub(super) async fn epoch(&self, subscription: &mut Subscription, open: &mut Open, stop: &Stop) -> End {
-        let mut pauses = Pauses::for_outage();
+        let mut pauses = Backoff::for_outage();
         let mut next_try = Instant::now();
-        let mut doubts = Pauses::for_outage();
+        let mut doubts = Backoff::for_outage();
         loop {
             let in_doubt = open.suspects.look_like_an_outage();
             self.health.hold(in_doubt);
@@ -120,7 +120,7 @@ impl Pipeline {
             if open.letters.is_empty() {
                 pauses.reset();
             } else if next_try <= Instant::now() {
-                next_try = Instant::now() + pauses.next_pause();
+                next_try = Instant::now() + pauses.next_delay();
             }
         }
     }
@@ -138,7 +138,7 @@ impl Pipeline {
         let now = clock::now();
         let mut in_hand: Vec<Item> =
             batch.into_iter().map(|delivery| intake(delivery, self.options.max_message_bytes, now)).collect();
-        let mut pauses = Pauses::for_outage();
+        let mut pauses = Backoff::for_outage();
         let mut whole = true;
         let mut held_since = began;
         loop {

@@ -16,7 +16,7 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const PINGS_A_MEASUREMENT: u32 = 5;
 
 /// The looking.
-pub struct Probe {
+pub struct Monitor {
     /// The database.
     pub database: Database,
     /// The broker's queues.
@@ -29,11 +29,11 @@ pub struct Probe {
     pub metrics: Metrics,
 }
 
-impl Probe {
+impl Monitor {
     /// Looks until asked to stop. Apart from each other: while one server does not answer, the other is still looked at.
     pub async fn run(self, stop: Stop) {
         let Self { database, mut queues, topology, health, metrics } = self;
-        let database = DatabaseProbe { database, health: &health, metrics: &metrics, told: None };
+        let database = DatabaseMonitor { database, health: &health, metrics: &metrics, told: None };
         let queue_probe = watch_queues(&mut queues, &topology, &health, &metrics);
         tokio::select! {
             ((), ()) = async { tokio::join!(database.watch(), queue_probe) } => {}
@@ -43,7 +43,7 @@ impl Probe {
     }
 }
 
-struct DatabaseProbe<'a> {
+struct DatabaseMonitor<'a> {
     database: Database,
     health: &'a Health,
     metrics: &'a Metrics,
@@ -51,7 +51,7 @@ struct DatabaseProbe<'a> {
     told: Option<String>,
 }
 
-impl DatabaseProbe<'_> {
+impl DatabaseMonitor<'_> {
     async fn watch(mut self) {
         loop {
             for ping in 0..PINGS_A_MEASUREMENT {
