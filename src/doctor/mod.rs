@@ -4,11 +4,10 @@
 //! A check that cannot be made because something before it failed is skipped and says so. A server that stops answering
 //! half-way ends the checks of that server.
 
+mod checks;
 mod database;
 mod finding;
 mod rabbitmq;
-mod topology;
-mod upkeep;
 
 pub use database::{Patience, examine_database};
 pub use finding::{Finding, State};

@@ -3,7 +3,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::server::Shared;
+use super::state::AppState;
 use crate::config::Environment;
 use crate::telemetry::Dependency;
 
@@ -26,11 +26,11 @@ pub(super) async fn livez() -> (StatusCode, Json<Body>) {
 }
 
 /// 200 where both servers are up, 503 otherwise.
-pub(super) async fn readyz(State(shared): State<Shared>) -> (StatusCode, Json<Body>) {
-    let word = |dependency| if shared.health.is_up(dependency) { "up" } else { "down" };
-    let dependencies = (shared.environment == Environment::Development)
+pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Body>) {
+    let word = |dependency| if state.health.is_up(dependency) { "up" } else { "down" };
+    let dependencies = (state.environment == Environment::Development)
         .then(|| Dependencies { postgres: word(Dependency::Postgres), rabbitmq: word(Dependency::Rabbitmq) });
-    answer(shared.health.is_ready(), dependencies)
+    answer(state.health.is_ready(), dependencies)
 }
 
 fn answer(good: bool, dependencies: Option<Dependencies>) -> (StatusCode, Json<Body>) {

@@ -6,5 +6,6 @@
 mod health;
 mod metrics;
 mod server;
+mod state;
 
 pub use server::{Server, ServerError};

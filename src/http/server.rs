@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::state::AppState;
 use super::{health, metrics};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
@@ -34,13 +35,6 @@ pub struct Server {
     router: Router,
 }
 
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) health: Health,
-    pub(super) metrics: Metrics,
-    pub(super) environment: Environment,
-}
-
 /// The address cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen on {address}; is another worker running there? set LIFECYCLE_HTTP_ADDR to a free address")]
@@ -59,12 +53,12 @@ impl Server {
         environment: Environment,
     ) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address).await.map_err(|source| ServerError { address, source })?;
-        let shared = Shared { health, metrics, environment };
+        let state = AppState { health, metrics, environment };
         let router = Router::new()
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(metrics::metrics))
-            .with_state(shared);
+            .with_state(state);
         Ok(Self { listener, router })
     }
 

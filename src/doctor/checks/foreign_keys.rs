@@ -1,0 +1,39 @@
+use crate::doctor::Finding;
+use crate::storage::Reference;
+
+pub(in crate::doctor) fn references(references: &[Reference]) -> Vec<Finding> {
+    const CHECK: &str = "database.references";
+    let unindexed = |it: &Reference| {
+        let (table, columns) = (&it.table, it.columns_without_index.as_ref()?);
+        Some(Finding::failed(
+            CHECK,
+            format!("{table} refers to snapshots by {columns} without an index: each snapshot deleted reads all of it"),
+            format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
+        ))
+    };
+    let named = |wanted: fn(&Reference) -> bool| {
+        let tables: Vec<_> = references.iter().filter(|it| wanted(it)).map(|it| it.table.as_str()).collect();
+        tables.join(", ")
+    };
+    let mut findings: Vec<_> = references.iter().filter_map(unindexed).collect();
+    let (blocking, cascading) = (named(|it| it.blocks), named(|it| it.cascades));
+    if !blocking.is_empty() {
+        findings.push(Finding::warning(
+            CHECK,
+            format!(
+                "a foreign key of {blocking} keeps snapshots from being deleted, and their messages end as dead letters"
+            ),
+            "drop the foreign key, or make it ON DELETE CASCADE or SET NULL with an index on its column",
+        ));
+    } else if !cascading.is_empty() {
+        findings.push(Finding::warning(
+            CHECK,
+            format!("rows of {cascading} go with the snapshots they refer to (ON DELETE CASCADE)"),
+            "make sure that this is meant",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "no other table keeps snapshots from being deleted"));
+    }
+    findings
+}

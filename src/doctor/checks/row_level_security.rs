@@ -1,0 +1,26 @@
+use crate::doctor::Finding;
+use crate::storage::{Guards, ServerFacts};
+
+pub(in crate::doctor) fn isolation(guards: Guards) -> Finding {
+    const CHECK: &str = "database.isolation";
+    if guards.isolated {
+        return Finding::ok(CHECK, "row-level security is on for public.snapshots");
+    }
+    Finding::warning(
+        CHECK,
+        "row-level security is off for public.snapshots: the backend's roles see the snapshots of every team",
+        "as the owner: ALTER TABLE public.snapshots ENABLE ROW LEVEL SECURITY;",
+    )
+}
+
+pub(in crate::doctor) fn role(server: &ServerFacts, guards: Guards) -> Finding {
+    const CHECK: &str = "database.role";
+    if guards.isolated && !guards.binds_role {
+        return Finding::warning(
+            CHECK,
+            format!("role {} can do the job, and far more: row-level security does not bind it", server.role),
+            "deploy/sql/worker-role.sql makes a role that can do nothing else",
+        );
+    }
+    Finding::ok(CHECK, format!("role {} sees and may delete every snapshot", server.role))
+}
