@@ -1,8 +1,8 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
-use super::BrokerAddress;
-use super::connection::ConnectFailure;
+use super::connection::address::BrokerAddress;
+use super::connection::connect::ConnectFailure;
 
 /// Something at the broker failed.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{BrokerAddress, Outgoing, PublishError, Publisher};
+use super::outgoing::Outgoing;
+use super::publisher::{PublishError, Publisher};
 use crate::backoff::Backoff;
+use crate::broker::connection::address::BrokerAddress;
 use crate::config::ConfigError;
 use crate::message::StatusMessage;
 

@@ -1,16 +1,18 @@
 use lapin::options::BasicAckOptions;
 use lapin::{Acker, BasicProperties};
 
-use super::{BrokerError, Topology, headers};
+use crate::broker::error::BrokerError;
+use crate::broker::headers;
+use crate::broker::topology::names::Topology;
 use crate::message::Envelope;
 
 /// One message in our hands, to be settled exactly once.
 ///
 /// Dropped without settling, it goes back to the queue when its channel ends.
 pub struct Delivery {
-    pub(super) exchange: String,
-    pub(super) routing_key: String,
-    pub(super) properties: BasicProperties,
+    pub(in crate::broker) exchange: String,
+    pub(in crate::broker) routing_key: String,
+    pub(in crate::broker) properties: BasicProperties,
     /// As the broker says of this delivery.
     redelivered: bool,
     body: Vec<u8>,
@@ -18,7 +20,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn from_lapin(delivery: lapin::message::Delivery) -> Self {
+    pub(in crate::broker) fn from_lapin(delivery: lapin::message::Delivery) -> Self {
         Self {
             exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),
@@ -60,7 +62,7 @@ impl Delivery {
     /// How often it was delivered before and came back, as the broker counts it for the delivery limit. Some versions write no count
     /// at the first delivery, and a publisher's own then stands there: so it counts only on what was delivered before. There every
     /// version has put its own in its place.
-    pub(super) fn deliveries(&self) -> u32 {
+    pub(in crate::broker) fn deliveries(&self) -> u32 {
         if !self.redelivered {
             return 0;
         }

@@ -6,9 +6,11 @@ use lapin::message::BasicReturnMessage;
 use lapin::{Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout};
 
-use super::connection::close;
-use super::publisher::{Link, is_same, send, unconfirmed};
-use super::{BrokerAddress, BrokerError, Outgoing, PublishError};
+use super::outgoing::Outgoing;
+use super::publisher::{Link, PublishError, is_same, send, unconfirmed};
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::close;
+use crate::broker::error::BrokerError;
 
 /// Messages in flight at once.
 const WINDOW: usize = 2_000;

@@ -4,8 +4,9 @@ use lapin::protocol::{AMQPClass, parse_class};
 use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
-use super::connection::{CONNECT_TIMEOUT, ConnectFailure, reach};
-use super::{BrokerAddress, BrokerError};
+use super::address::BrokerAddress;
+use super::connect::{CONNECT_TIMEOUT, ConnectFailure, reach};
+use crate::broker::error::BrokerError;
 
 /// What a broker says first, before any login.
 #[derive(Debug, Clone, PartialEq, Eq)]

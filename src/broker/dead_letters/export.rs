@@ -4,7 +4,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DeadLetter, HeldLetter};
+use super::queue::HeldLetter;
+use super::read::DeadLetter;
 
 /// A letter with everything it consists of.
 #[derive(Debug, Clone, Serialize)]

@@ -7,17 +7,18 @@ use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
+use super::address::BrokerAddress;
 use super::filtered_stream::{BrokerStream, FilteredStream, filtering_runtime};
-use super::{BrokerAddress, BrokerError};
+use crate::broker::error::BrokerError;
 use crate::network::connect_first;
 
 /// lapin has no timeout of its own for connecting.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(in crate::broker) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For any answer of the broker outside of publishing.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(in crate::broker) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects under a name that `rabbitmqctl list_connections` shows.
-pub(super) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Connection, BrokerError> {
+pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Connection, BrokerError> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let silent = |_| BrokerError::connecting(address, ConnectFailure::Silent);
     let stream = timeout_at(deadline, reach(address)).await.map_err(silent)?;
@@ -56,7 +57,7 @@ pub enum ConnectFailure {
 }
 
 /// A connection to whatever is there, through TLS where the address says so.
-pub(super) async fn reach(address: &BrokerAddress) -> io::Result<BrokerStream> {
+pub(in crate::broker) async fn reach(address: &BrokerAddress) -> io::Result<BrokerStream> {
     let uri = address.uri();
     let stream = connect_first(&uri.authority.host, uri.authority.port).await?;
     let stream = AsyncTcpStream::Plain(stream.compat());
@@ -67,12 +68,12 @@ pub(super) async fn reach(address: &BrokerAddress) -> io::Result<BrokerStream> {
 }
 
 /// Opens a channel.
-pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, BrokerError> {
+pub(in crate::broker) async fn open_channel(connection: &Connection) -> Result<Channel, BrokerError> {
     answer("open a channel", connection.create_channel()).await
 }
 
 /// Waits for the broker's answer, but not for ever: a half-open connection never answers.
-pub(super) async fn answer<T>(
+pub(in crate::broker) async fn answer<T>(
     operation: &'static str,
     request: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
@@ -83,6 +84,6 @@ pub(super) async fn answer<T>(
 }
 
 /// Closes what still answers, and does not wait for what does not.
-pub(super) async fn close(connection: &Connection) {
+pub(in crate::broker) async fn close(connection: &Connection) {
     timeout(Duration::from_secs(1), connection.close(200, "done".into())).await.ok();
 }

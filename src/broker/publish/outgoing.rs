@@ -7,14 +7,14 @@ use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage};
 /// A message to publish: where to, and everything it consists of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    pub(super) exchange: String,
-    pub(super) routing_key: String,
-    pub(super) properties: BasicProperties,
-    pub(super) body: Vec<u8>,
+    pub(in crate::broker) exchange: String,
+    pub(in crate::broker) routing_key: String,
+    pub(in crate::broker) properties: BasicProperties,
+    pub(in crate::broker) body: Vec<u8>,
 }
 
 /// Survives a restart of the broker (AMQP 0-9-1, basic properties).
-pub(super) const PERSISTENT: u8 = 2;
+pub(in crate::broker) const PERSISTENT: u8 = 2;
 
 impl Outgoing {
     /// A status message to the exchange, persistent and described as the interface says.

@@ -12,9 +12,10 @@ use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ExchangeKind};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::topology::{declare_queue, exchange_is_there, queue_is_there};
-use super::{BrokerAddress, BrokerError, Topology};
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
+use crate::broker::topology::names::{Topology, declare_queue, exchange_is_there, queue_is_there};
 
 /// A connection for looking.
 pub struct Inspection {

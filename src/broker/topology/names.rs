@@ -3,8 +3,9 @@ use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::{BrokerAddress, BrokerError};
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
 use crate::config::TopologyMode;
 use crate::policy::DELAYS;
 
@@ -19,7 +20,7 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// by a policy and taken away while the queue was full would keep those messages for ever; with this one below it they move.
 const NO_LENGTH_LIMIT: i64 = 1_000_000_000;
 /// Routing key by which messages come back from the wait queues.
-pub(super) const BACK_TO_WORK: &str = "work";
+pub(in crate::broker) const BACK_TO_WORK: &str = "work";
 
 /// The exchanges and queues of the worker, all durable, by their names:
 ///
@@ -35,13 +36,13 @@ pub struct Topology {
 }
 
 /// A queue as it should be.
-pub(super) struct PlannedQueue {
-    pub(super) name: String,
-    pub(super) arguments: FieldTable,
+pub(in crate::broker) struct PlannedQueue {
+    pub(in crate::broker) name: String,
+    pub(in crate::broker) arguments: FieldTable,
     /// As an earlier version has made it, which is used as it is.
-    pub(super) earlier: Option<FieldTable>,
+    pub(in crate::broker) earlier: Option<FieldTable>,
     /// Exchange and routing key.
-    pub(super) bindings: Vec<(String, &'static str)>,
+    pub(in crate::broker) bindings: Vec<(String, &'static str)>,
 }
 
 impl Topology {
@@ -76,7 +77,7 @@ impl Topology {
     }
 
     /// Held by whichever `dlq` command is at work: an exclusive queue, which ends with its connection.
-    pub(super) fn dead_letter_lock(&self) -> String {
+    pub(in crate::broker) fn dead_letter_lock(&self) -> String {
         format!("{}.dead-letter.lock", self.queue)
     }
 
@@ -86,12 +87,12 @@ impl Topology {
         format!("{}.retry", self.queue)
     }
 
-    pub(super) fn wait_queues(&self) -> impl Iterator<Item = String> {
+    pub(in crate::broker) fn wait_queues(&self) -> impl Iterator<Item = String> {
         DELAYS.iter().map(|(name, _)| self.wait_queue(name))
     }
 
     /// Whether messages on their way through the worker stay in it: the work queue or a wait queue.
-    pub(super) fn has_queue(&self, name: &str) -> bool {
+    pub(in crate::broker) fn has_queue(&self, name: &str) -> bool {
         name == self.queue || self.wait_queues().any(|queue| queue == name)
     }
 
@@ -100,7 +101,7 @@ impl Topology {
     }
 
     /// Every queue as it should be, in the order in which they are made: whatever dead-letters comes after where it does so to.
-    pub(super) fn queues(&self) -> Vec<PlannedQueue> {
+    pub(in crate::broker) fn queues(&self) -> Vec<PlannedQueue> {
         let dead_letters = PlannedQueue {
             name: self.dead_letter_queue(),
             arguments: quorum([("x-delivery-limit", NO_DELIVERY_LIMIT.into())]),
@@ -143,7 +144,7 @@ impl Topology {
     }
 
     /// Makes or verifies everything, by the mode.
-    pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
+    pub(in crate::broker) async fn ensure(&self, connection: &Connection) -> Result<(), BrokerError> {
         match self.mode {
             TopologyMode::Declare => self.declare(connection).await,
             TopologyMode::Verify => self.verify(connection).await,
@@ -222,7 +223,7 @@ async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> 
 }
 
 /// Makes a queue, or has the broker agree that it is there as it should be or as an earlier version has made it.
-pub(super) async fn declare_queue(connection: &Connection, queue: &PlannedQueue) -> Result<(), BrokerError> {
+pub(in crate::broker) async fn declare_queue(connection: &Connection, queue: &PlannedQueue) -> Result<(), BrokerError> {
     // durable: required of quorum queues. Neither exclusive nor auto-delete: it outlives every worker.
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let mut declared = Ok(());
@@ -282,7 +283,7 @@ pub(crate) fn routes_by_whole_keys(words: &str) -> bool {
 }
 
 /// Asks on a channel of its own, because the answer "no" closes it.
-pub(super) async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
+pub(in crate::broker) async fn exchange_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
     let channel = open_channel(connection).await?;
     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
     let found = answer(
@@ -293,7 +294,7 @@ pub(super) async fn exchange_is_there(connection: &Connection, name: &str) -> Re
     there(&channel, found).await
 }
 
-pub(super) async fn queue_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
+pub(in crate::broker) async fn queue_is_there(connection: &Connection, name: &str) -> Result<bool, BrokerError> {
     let channel = open_channel(connection).await?;
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let found = answer("look for a queue", channel.queue_declare(name.into(), options, FieldTable::default())).await;

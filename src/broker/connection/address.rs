@@ -60,11 +60,11 @@ impl BrokerAddress {
         &self.uri.authority.userinfo.username
     }
 
-    pub(super) fn uri(&self) -> AMQPUri {
+    pub(in crate::broker) fn uri(&self) -> AMQPUri {
         self.uri.clone()
     }
 
-    pub(super) fn tls(&self) -> OwnedTLSConfig {
+    pub(in crate::broker) fn tls(&self) -> OwnedTLSConfig {
         self.tls.clone()
     }
 

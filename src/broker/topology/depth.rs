@@ -4,8 +4,10 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::{BrokerAddress, BrokerError, Topology};
+use super::names::Topology;
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
 
 /// Messages ready in the queues, without those in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,7 @@ async fn close_channel(channel: &Channel) -> Result<(), BrokerError> {
 
 /// Messages that failed and wait for another attempt. Of what has waited for its time and could not be moved to the work queue since,
 /// because that was full, RabbitMQ tells nothing over AMQP (`rabbitmqctl list_queues name messages messages_ready` does).
-pub(super) async fn waiting(channel: &Channel, topology: &Topology) -> Result<u32, BrokerError> {
+pub(in crate::broker) async fn waiting(channel: &Channel, topology: &Topology) -> Result<u32, BrokerError> {
     let mut waiting = 0;
     for queue in topology.wait_queues() {
         waiting += depth(channel, &queue).await?;
@@ -74,7 +76,7 @@ pub(super) async fn waiting(channel: &Channel, topology: &Topology) -> Result<u3
     Ok(waiting)
 }
 
-pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {
+pub(in crate::broker) async fn depth(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {
     // passive: asks, never makes.
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let declared =

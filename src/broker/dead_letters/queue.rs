@@ -19,9 +19,12 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::queues::{depth, waiting};
-use super::{BrokerAddress, BrokerError, DeadLetter, Topology};
+use super::read::DeadLetter;
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
+use crate::broker::topology::depth::{depth, waiting};
+use crate::broker::topology::names::Topology;
 
 /// Letters in our memory at once, at most. A consumer that has received so many is replaced by a new one, with a prefetch of its
 /// own, while what was received stays unacknowledged.
@@ -71,7 +74,7 @@ pub struct DeadLetterQueue {
 pub struct HeldLetter {
     /// As it is shown.
     pub letter: DeadLetter,
-    pub(super) delivery: Delivery,
+    pub(in crate::broker) delivery: Delivery,
 }
 
 impl DeadLetterQueue {

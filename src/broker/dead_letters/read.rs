@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::topology::BACK_TO_WORK;
-use super::{Topology, headers};
+use crate::broker::headers;
+use crate::broker::topology::names::{BACK_TO_WORK, Topology};
 use crate::message::Reason;
 
 /// One dead letter as it is shown.
@@ -45,7 +45,7 @@ impl DeadLetter {
     /// believed, which a publisher can but raise, against its own message; and what our own wait queues gave back has been written by
     /// us. `x-death` is the broker's, but up to 3.13 a publisher may write an entry beforehand, of which the broker keeps the exchange:
     /// so such a message belongs to the backend's.
-    pub(super) fn read(delivery: &lapin::message::Delivery, topology: &Topology) -> Self {
+    pub(in crate::broker) fn read(delivery: &lapin::message::Delivery, topology: &Topology) -> Self {
         let properties = &delivery.properties;
         let came = properties.headers().as_ref();
         // Of ours the broker says nothing; it does of what somebody moved here through a queue of their own.

@@ -3,8 +3,11 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, 
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::{BrokerAddress, BrokerError, Delivery, Topology};
+use super::delivery::Delivery;
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
+use crate::broker::topology::names::Topology;
 
 /// Deliveries of a message from which on it is suspected of crashing whoever takes it. Far from the limit, and more than a few
 /// restarts.

@@ -5,15 +5,17 @@ use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::outgoing::PERSISTENT;
-use super::{Delivery, Outgoing, Topology, headers};
+use super::outgoing::{Outgoing, PERSISTENT};
+use crate::broker::consume::delivery::Delivery;
+use crate::broker::headers;
+use crate::broker::topology::names::Topology;
 use crate::message::Reject;
 use crate::policy::DELAYS;
 
 /// The broker refuses a frame of headers that does not fit; a text for a person need not be longer.
 const LONGEST_ERROR: usize = 500;
 /// AMQP's limit for names of exchanges and routing keys.
-pub(super) const LONGEST_NAME: usize = 255;
+pub(in crate::broker) const LONGEST_NAME: usize = 255;
 
 /// The letter for a message that failed for good: body and application headers as they came, and why it is here.
 #[must_use]
@@ -46,7 +48,7 @@ pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, fa
 }
 
 /// The text for a person, and what had to be left out for the letter to be sent at all.
-pub(super) fn set_error(headers: &mut FieldTable, error: &str) {
+pub(in crate::broker) fn set_error(headers: &mut FieldTable, error: &str) {
     let left_out = headers::fit(headers).map(|left_out| format!("; {left_out}")).unwrap_or_default();
     headers::set_text(headers, headers::ERROR, &format!("{}{}", shortened(error), shortened(&left_out)));
 }
@@ -73,7 +75,7 @@ fn headers_with_origin(topology: &Topology, delivery: &Delivery) -> (FieldTable,
 
 /// The application's properties. Not `expiration`, which would delete the letter; not `user_id`, which the broker compares
 /// with our own user and closes the channel; and persistent whatever it was.
-pub(super) fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
+pub(in crate::broker) fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
     if let Some(value) = came.content_type() {
         properties = properties.with_content_type(value.clone());
@@ -106,11 +108,11 @@ pub(super) fn republished(came: &BasicProperties, headers: FieldTable) -> BasicP
 }
 
 /// Nobody reads nanoseconds.
-pub(super) fn to_the_millisecond(at: OffsetDateTime) -> String {
+pub(in crate::broker) fn to_the_millisecond(at: OffsetDateTime) -> String {
     let nanosecond = at.nanosecond() / 1_000_000 * 1_000_000;
     at.replace_nanosecond(nanosecond).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
-pub(super) fn shortened(error: &str) -> &str {
+pub(in crate::broker) fn shortened(error: &str) -> &str {
     &error[..error.floor_char_boundary(LONGEST_ERROR)]
 }

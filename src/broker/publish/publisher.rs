@@ -7,8 +7,10 @@ use lapin::{Channel, Confirmation, Connection, PublisherConfirm};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{answer, close, connect, open_channel};
-use super::{BrokerAddress, BrokerError, Outgoing};
+use super::outgoing::Outgoing;
+use crate::broker::connection::address::BrokerAddress;
+use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::error::BrokerError;
 use crate::message::InvalidStatusMessage;
 
 /// For the confirmation of everything in flight. A blocked connection (memory or disk alarm at the broker) runs into it.
@@ -24,9 +26,9 @@ pub struct Publisher {
     link: Mutex<Option<Link>>,
 }
 
-pub(super) struct Link {
-    pub(super) connection: Connection,
-    pub(super) channel: Channel,
+pub(in crate::broker) struct Link {
+    pub(in crate::broker) connection: Connection,
+    pub(in crate::broker) channel: Channel,
 }
 
 /// Why a message is not safely in a queue.
@@ -141,7 +143,7 @@ impl Publisher {
 }
 
 impl Link {
-    pub(super) async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
+    pub(in crate::broker) async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
         Self::on(connect(address, "publisher").await?).await
     }
 
@@ -172,7 +174,7 @@ async fn publish_all(channel: &Channel, messages: &[&Outgoing], deadline: Instan
     confirmations(messages, sent, deadline).await
 }
 
-pub(super) async fn send(
+pub(in crate::broker) async fn send(
     channel: &Channel,
     message: &Outgoing,
     deadline: Instant,
@@ -220,7 +222,7 @@ async fn confirmations(
 }
 
 /// What it means for a message in flight that its channel or connection ended so.
-pub(super) fn unconfirmed(error: &lapin::Error) -> PublishError {
+pub(in crate::broker) fn unconfirmed(error: &lapin::Error) -> PublishError {
     let words = BrokerError::words(error).replace(['\r', '\n'], " ");
     if BrokerError::is_rejection(error) { PublishError::Rejected(words) } else { PublishError::Unconfirmed(words) }
 }
@@ -245,7 +247,7 @@ fn mark_returned(messages: &[&Outgoing], returned: &[BasicReturnMessage], answer
     }
 }
 
-pub(super) fn is_same(message: &Outgoing, back: &BasicReturnMessage) -> bool {
+pub(in crate::broker) fn is_same(message: &Outgoing, back: &BasicReturnMessage) -> bool {
     back.delivery.routing_key.as_str() == message.routing_key
         && back.delivery.exchange.as_str() == message.exchange
         && back.delivery.data == message.body

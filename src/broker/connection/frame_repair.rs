@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use super::headers;
+use crate::broker::headers;
 
 /// Tables and arrays inside one another that are left as they are: more than anybody needs, and far from what a stack holds.
 const DEEPEST: usize = 32;
@@ -58,7 +58,7 @@ enum Field {
 struct Senseless;
 
 /// Repairs the payload of a method frame: the names and texts that come from others.
-pub(super) fn repair_method(payload: &mut [u8]) {
+pub(in crate::broker) fn repair_method(payload: &mut [u8]) {
     use Field::{Bytes, ShortString};
     let Some((id, arguments)) = payload.split_at_mut_checked(4) else { return };
     let fields: &[Field] = match (u16::from_be_bytes([id[0], id[1]]), u16::from_be_bytes([id[2], id[3]])) {
@@ -80,7 +80,7 @@ pub(super) fn repair_method(payload: &mut [u8]) {
 }
 
 /// Repairs the payload of a content header: the properties and the headers among them.
-pub(super) fn repair_content_header(payload: &mut [u8]) {
+pub(in crate::broker) fn repair_content_header(payload: &mut [u8]) {
     let Some((flags, properties)) = payload.get_mut(BEFORE_FLAGS..).and_then(|rest| rest.split_first_chunk_mut::<2>())
     else {
         return;
@@ -101,7 +101,7 @@ fn repair_properties(flags: u16, properties: &mut [u8]) -> Result<(), Senseless>
 }
 
 /// The largest frame that the broker proposes, where this is connection.tune.
-pub(super) fn frame_max_of_tune(payload: &[u8]) -> Option<u32> {
+pub(in crate::broker) fn frame_max_of_tune(payload: &[u8]) -> Option<u32> {
     match payload {
         &[0, 10, 0, 30, _, _, a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d])),
         _ => None,
@@ -110,7 +110,7 @@ pub(super) fn frame_max_of_tune(payload: &[u8]) -> Option<u32> {
 
 /// Leaves out the largest headers of the publisher until the rest fits into `most` bytes; returns its length. The payload is a
 /// repaired one.
-pub(super) fn shrink_content_header(payload: &mut [u8], most: usize) -> usize {
+pub(in crate::broker) fn shrink_content_header(payload: &mut [u8], most: usize) -> usize {
     shrunk(payload, most).unwrap_or(payload.len())
 }
 

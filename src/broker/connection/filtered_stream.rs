@@ -18,7 +18,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use super::frame_repair::{frame_max_of_tune, repair_content_header, repair_method, shrink_content_header};
 
 /// Plain or TLS.
-pub(super) type BrokerStream = AsyncTcpStream<Compat<TcpStream>>;
+pub(in crate::broker) type BrokerStream = AsyncTcpStream<Compat<TcpStream>>;
 
 /// Type, channel and size come before a frame's payload (AMQP 0-9-1, 4.2.3).
 const FRAME_HEADER: usize = 7;
@@ -36,7 +36,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 ///
 /// Headers that fill a frame become larger than the largest frame when RabbitMQ adds its own to them, and lapin ends the connection
 /// over such a frame. Only these are made shorter: the largest headers of the publisher are left out.
-pub(super) struct FilteredStream<S> {
+pub(in crate::broker) struct FilteredStream<S> {
     stream: S,
     place: Place,
     held: Vec<u8>,
@@ -82,7 +82,7 @@ fn plan(bytes: &[u8]) -> Plan {
 
 impl<S> FilteredStream<S> {
     /// `frame_max` is what lapin was told, if anything: it then takes no larger frames, whatever the broker says.
-    pub(super) fn new(stream: S, frame_max: Option<u32>) -> Self {
+    pub(in crate::broker) fn new(stream: S, frame_max: Option<u32>) -> Self {
         Self { stream, place: Place::Beginning, held: Vec::new(), frame_max: limit(frame_max.unwrap_or_default()) }
     }
 
@@ -225,10 +225,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FilteredStream<S> {
 
 /// tokio, except that lapin's TCP streams are filtered ones: the only way to hand it a stream of our own.
 #[derive(Debug, Clone)]
-pub(super) struct FilteringReactor(Tokio);
+pub(in crate::broker) struct FilteringReactor(Tokio);
 
 /// The runtime that lapin is given.
-pub(super) fn filtering_runtime() -> Runtime<RuntimeParts<Tokio, FilteringReactor>> {
+pub(in crate::broker) fn filtering_runtime() -> Runtime<RuntimeParts<Tokio, FilteringReactor>> {
     let tokio = Tokio::current();
     Runtime::new(RuntimeParts::new(tokio.clone(), FilteringReactor(tokio)))
 }

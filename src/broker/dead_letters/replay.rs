@@ -4,8 +4,11 @@ use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::letter::{LONGEST_NAME, republished, set_error, shortened, to_the_millisecond};
-use super::{HeldLetter, Outgoing, Topology, headers};
+use super::queue::HeldLetter;
+use crate::broker::headers;
+use crate::broker::publish::outgoing::Outgoing;
+use crate::broker::publish::republish::{LONGEST_NAME, republished, set_error, shortened, to_the_millisecond};
+use crate::broker::topology::names::Topology;
 use crate::message::{Envelope, EventStatus, Reason};
 
 /// The message that an edited one stands for.

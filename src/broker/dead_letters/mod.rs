@@ -1,0 +1,6 @@
+//! The dead-letter queue, read and replayed.
+
+pub(super) mod export;
+pub(super) mod queue;
+pub(super) mod read;
+mod replay;

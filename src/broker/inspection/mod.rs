@@ -1,0 +1,3 @@
+//! What `doctor` asks of the broker.
+
+pub(super) mod compare;
