@@ -7,8 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres, Row, Transaction};
 
-use super::outstanding::{Advice, Backend, Outstanding};
-use super::{ConnectFailure, StorageError, connect, database_url, outstanding};
+use super::connection::connect::{self, ConnectFailure};
+use super::connection::database_url;
+use super::connection::outstanding::{self, Advice, Backend, Outstanding};
+use super::error::StorageError;
 use crate::config::ConfigError;
 use crate::policy::Rule;
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::{AccessError, ConnectFailure};
+use super::connection::connect::ConnectFailure;
+use super::schema::access::AccessError;
 
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]

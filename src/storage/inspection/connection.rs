@@ -3,8 +3,9 @@ use std::net::IpAddr;
 use sqlx::postgres::PgSslMode;
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::storage::connect::{self, place};
-use crate::storage::{ConnectFailure, Database, Limits, StorageError};
+use crate::storage::connection::connect::{self, ConnectFailure, place};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// How the way to the server is protected, by the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

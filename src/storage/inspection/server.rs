@@ -1,7 +1,8 @@
 use time::OffsetDateTime;
 
-use crate::storage::migrate::MIGRATIONS;
-use crate::storage::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::schema::migrate::MIGRATIONS;
 
 /// What the server says of itself and of the role.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]

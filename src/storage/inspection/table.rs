@@ -1,4 +1,5 @@
-use crate::storage::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// The work that an index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

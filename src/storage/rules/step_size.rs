@@ -17,19 +17,19 @@ impl Default for StepSize {
 }
 
 impl StepSize {
-    pub(super) const fn rows(self) -> usize {
+    pub(in crate::storage) const fn rows(self) -> usize {
         self.0
     }
 
     /// After a step that took so long.
-    pub(super) fn took(&mut self, time: Duration) {
+    pub(in crate::storage) fn took(&mut self, time: Duration) {
         if time < QUICK {
             self.0 = (self.0 * 4).min(LARGEST_STEP);
         }
     }
 
     /// After a failed step of `rows`. `false` where it was one row.
-    pub(super) fn shrink(&mut self, rows: usize) -> bool {
+    pub(in crate::storage) fn shrink(&mut self, rows: usize) -> bool {
         self.0 = (rows / 8).max(1);
         rows > 1
     }

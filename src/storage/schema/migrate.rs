@@ -11,11 +11,13 @@ use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    Acquired, ConnectFailure, Database, LeaseName, Limits, Misshape, StorageError, Verdict, connect, table_shape,
-};
+use super::table_shape::{self, Misshape};
+use crate::storage::connection::connect::{self, ConnectFailure};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::{StorageError, Verdict};
+use crate::storage::passes::lease::{Acquired, LeaseName};
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(in crate::storage) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// What must be there before the lease that guards the rest: the same for every replica, so under a lock of its own that ends
 /// with the transaction.
@@ -40,7 +42,7 @@ const BOOTSTRAP_LOCK: i64 = 0x0073_6e61_7073_686f;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock time-out apart.
-pub(super) const TRIES_AGAINST_LOCKS: u32 = 10;
+pub(in crate::storage) const TRIES_AGAINST_LOCKS: u32 = 10;
 /// Tables, functions, triggers, schemas, columns, and rows under a key.
 const ALREADY_THERE: [&str; 6] = ["42P07", "42723", "42710", "42P06", "42701", "23505"];
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::access::{Problems, silent_problems};
-use super::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::schema::access::{Problems, silent_problems};
 
 /// The passes that one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +182,7 @@ async fn renew_in(
 
 /// The first statement of a deleting transaction: lengthens the lease, and fails where a delete would miss rows without an error.
 /// `false` where the lease is ours no longer.
-pub(super) async fn renew_to_delete(
+pub(in crate::storage) async fn renew_to_delete(
     tx: &mut Transaction<'static, Postgres>,
     name: LeaseName<'_>,
     holder: Uuid,

@@ -8,10 +8,14 @@
 
 use uuid::Uuid;
 
-use super::batch::kept_rows;
+use super::batch::{Batch, NextRow, kept_rows};
 use super::timestamp::Timestamp;
-use super::{Batch, Database, LeaseName, Limits, NextRow, StorageError, access, delete_budget, lease};
 use crate::policy::Rule;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::passes::lease::LeaseName;
+use crate::storage::passes::{delete_budget, lease};
+use crate::storage::schema::access;
 
 /// A team with more snapshots than the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -89,7 +89,7 @@ impl From<sqlx::Error> for ConnectFailure {
             sqlx::Error::Database(error) => Self::Refused {
                 code: error.code().unwrap_or_default().into_owned(),
                 message: line(error.message()),
-                fatal: super::error::is_fatal(&*error),
+                fatal: crate::storage::error::is_fatal(&*error),
             },
             other => Self::Other(line(&other.to_string())),
         }
@@ -101,7 +101,7 @@ fn is_about_certificates(words: &str) -> bool {
 }
 
 /// `host:port`, or the socket's folder.
-pub(super) fn place(options: &PgConnectOptions) -> String {
+pub(in crate::storage) fn place(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(path) => path.display().to_string(),
         None if options.get_host().contains(':') => format!("[{}]:{}", options.get_host(), options.get_port()),
@@ -110,7 +110,9 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
 }
 
 /// Connects, to another address of the name where its first one is dead, and returns the options that lead there.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<(PgConnection, PgConnectOptions), ConnectFailure> {
+pub(in crate::storage) async fn connect(
+    options: &PgConnectOptions,
+) -> Result<(PgConnection, PgConnectOptions), ConnectFailure> {
     let attempt = async {
         let others = other_addresses(options).await?;
         let within = if others.is_empty() { CONNECT_WITHIN } else { FIRST_ADDRESS };
@@ -157,7 +159,7 @@ async fn first_that_answers(addresses: &[SocketAddr]) -> Option<IpAddr> {
 }
 
 /// Connects, begins a transaction, which is what a pooler in statement mode refuses, and closes.
-pub(super) async fn try_out(options: &PgConnectOptions) -> Result<(), ConnectFailure> {
+pub(in crate::storage) async fn try_out(options: &PgConnectOptions) -> Result<(), ConnectFailure> {
     let (mut connection, _) = connect(options).await?;
     let attempt = async {
         connection.begin_with("BEGIN READ ONLY").await?.commit().await?;

@@ -91,11 +91,11 @@ macro_rules! columns {
          GREATEST(LEAST(expires_at, '9999-12-31T23:59:59Z'), '0001-01-01T00:00:00Z') AS expires_at"
     };
 }
-pub(super) use columns;
+pub(in crate::storage) use columns;
 
 /// The instant in UTC, if that is one of the years 1 to 9999, which is what we read back and write as RFC 3339. sqlx would panic at
 /// one that has no time in UTC.
-pub(super) fn in_our_calendar(at: OffsetDateTime) -> Option<OffsetDateTime> {
+pub(in crate::storage) fn in_our_calendar(at: OffsetDateTime) -> Option<OffsetDateTime> {
     at.checked_to_offset(UtcOffset::UTC).filter(|at| (1..=9999).contains(&at.year()))
 }
 

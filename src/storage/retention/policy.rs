@@ -1,12 +1,13 @@
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::access::{Problems, silent_problems};
-use super::{AccessError, Database, Limits, StorageError};
 use crate::policy::RetentionPolicy;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::schema::access::{AccessError, Problems, silent_problems};
 
 /// The policy as it stands in this transaction: read with each batch, so a change holds from the next one on.
-pub(super) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<RetentionPolicy, StorageError> {
+pub(in crate::storage) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<RetentionPolicy, StorageError> {
     let rows: Vec<(String, bool)> =
         sqlx::query_as("SELECT snapshot_type, keep_after_event FROM snapshot_lifecycle.retention")
             .persistent(false)
@@ -17,11 +18,11 @@ pub(super) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<Rete
 }
 
 /// What a delete of the worker's goes by, as it stands in its transaction.
-pub(super) struct Terms {
+pub(in crate::storage) struct Terms {
     /// Which types outlive their event.
-    pub(super) policy: RetentionPolicy,
+    pub(in crate::storage) policy: RetentionPolicy,
     /// A trigger or rule of the backend may keep rows without an error.
-    pub(super) may_keep: bool,
+    pub(in crate::storage) may_keep: bool,
     /// Row-level security binds the role, by policies that are plainly `true`.
     bound: bool,
 }
@@ -29,7 +30,7 @@ pub(super) struct Terms {
 impl Terms {
     /// Called with what the deleting statement itself says. A table's policies cannot change between the two; a role's attribute
     /// BYPASSRLS can.
-    pub(super) fn check_still_seen(&self, bound_now: bool) -> Result<(), StorageError> {
+    pub(in crate::storage) fn check_still_seen(&self, bound_now: bool) -> Result<(), StorageError> {
         if bound_now && !self.bound {
             let problem = "row-level security has just begun to bind it".to_owned();
             return Err(StorageError::no_access("delete snapshots", &AccessError::Role(vec![problem])));
@@ -39,8 +40,8 @@ impl Terms {
 }
 
 /// The policy, and in the same statement whether the delete that follows in this transaction will reach every row (see
-/// [`super::access::silent_problems`]). A privilege revoked in between is no danger: without it the delete fails.
-pub(super) async fn load_checked(tx: &mut Transaction<'static, Postgres>) -> Result<Terms, StorageError> {
+/// [`silent_problems`]). A privilege revoked in between is no danger: without it the delete fails.
+pub(in crate::storage) async fn load_checked(tx: &mut Transaction<'static, Postgres>) -> Result<Terms, StorageError> {
     const WHAT: &str = "check the role's privileges and read the retention policy";
     let row: TermsRow = sqlx::query_as(concat!(
         "SELECT ARRAY(SELECT snapshot_type FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS types, \

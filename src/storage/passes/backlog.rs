@@ -1,6 +1,7 @@
 use time::OffsetDateTime;
 
-use super::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// What the gauges show of the database.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,8 @@
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// A reason why the worker cannot be trusted with the table.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -60,9 +61,11 @@ macro_rules! table_shape {
          ) AS shape (says, fix, of_its_kind)"
     };
 }
-pub(super) use table_shape;
+pub(in crate::storage) use table_shape;
 
 /// Everything that is wrong with the kind of table, in a transaction that is under way.
-pub(super) async fn misshapes(tx: &mut Transaction<'static, Postgres>) -> Result<Vec<Misshape>, StorageError> {
+pub(in crate::storage) async fn misshapes(
+    tx: &mut Transaction<'static, Postgres>,
+) -> Result<Vec<Misshape>, StorageError> {
     sqlx::query_as(table_shape!()).persistent(false).fetch_all(&mut **tx).await.map_err(StorageError::during(WHAT))
 }

@@ -41,4 +41,4 @@ macro_rules! kept_rows {
          )"
     };
 }
-pub(super) use kept_rows;
+pub(in crate::storage) use kept_rows;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// The moment of the next delete is never further ahead than this, with some seconds for good measure: two deleters at most, each with a
 /// batch of a second. Beyond it, the database's clock has stepped back since.
@@ -51,7 +52,7 @@ impl Database {
 }
 
 /// Takes `rows` from the budget in the transaction that deleted them. Without a rate there is no budget.
-pub(super) async fn charge(
+pub(in crate::storage) async fn charge(
     tx: &mut Transaction<'static, Postgres>,
     rows: u64,
     rate: Option<u32>,

@@ -34,7 +34,7 @@ const PARAMETERS: [&str; 19] = [
 ];
 
 /// The URL as sqlx wants it. An error says which part is wrong and why, and never holds a value.
-pub(super) fn parse(text: Option<&str>) -> Result<PgConnectOptions, ConfigError> {
+pub(in crate::storage) fn parse(text: Option<&str>) -> Result<PgConnectOptions, ConfigError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Err(ConfigError::new("DATABASE_URL", FORM)) };
     let options = read(text).map_err(|why| ConfigError::new("DATABASE_URL", format!("{FORM} ({why})")))?;
     // An IPv6 address stands in brackets in a URL, and nowhere else.

@@ -3,8 +3,9 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::time::{Instant, timeout};
 
-use super::outbox::CHANNEL;
-use super::{Database, Limits, StorageError};
+use super::records::CHANNEL;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// Tells when the host has recorded something, where the connection allows it: behind a pooler in transaction mode nobody is
 /// told, so there the outbox is looked at from time to time.

@@ -3,11 +3,13 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::snapshot::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns, in_our_calendar};
-use super::snapshot_look::act_for;
-use super::{Database, Limits, StorageError, retention_policy};
+use super::list::act_for;
+use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns, in_our_calendar};
 use crate::config::ConfigError;
 use crate::policy::Rule;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::retention::policy;
 
 /// The storage of snapshots for several writers at once: each call is one transaction within one team, under row-level
 /// security, with `app.current_team_id` set for that transaction only. So it works through a pooler in transaction mode,
@@ -150,7 +152,7 @@ impl SnapshotStore {
         let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
         let deleted = self.database.within(Limits::LONG, WHAT, async {
             let mut tx = self.begin(Limits::LONG, team_id, Some(Rule::EventEnd)).await?;
-            let policy = retention_policy::load(&mut tx).await?;
+            let policy = policy::load(&mut tx).await?;
             let deleted = sqlx::query(
                 "DELETE FROM public.snapshots \
                  WHERE event_id = $1 AND team_id = $2 AND created_at <= $3 AND (snapshot_type::text = ANY($4)) = $5",

@@ -1,8 +1,9 @@
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::snapshot::{SnapshotFilter, SnapshotMetadata, StoredSnapshot, columns};
-use super::{Database, Limits, StorageError};
+use super::model::{SnapshotFilter, SnapshotMetadata, StoredSnapshot, columns};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// A page of a list, unless another length is asked for.
 const PAGE: u32 = 100;
@@ -65,7 +66,7 @@ impl Database {
 }
 
 /// Names the team to the host's row-level security policy, until the transaction ends.
-pub(super) async fn act_for(
+pub(in crate::storage) async fn act_for(
     tx: &mut Transaction<'static, Postgres>,
     team_id: Option<Uuid>,
 ) -> Result<(), StorageError> {

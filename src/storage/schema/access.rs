@@ -1,6 +1,7 @@
 use sqlx::{Postgres, Transaction};
 
-use super::{Database, Limits, StorageError};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// Why the worker refuses to run on this database with this role; each says the fix.
 #[derive(Debug, thiserror::Error)]
@@ -51,23 +52,23 @@ macro_rules! silent_problems {
                AND EXISTS (SELECT FROM pg_catalog.unnest(p.polroles) AS r (oid) WHERE r.oid = '0' OR pg_catalog.pg_has_role(r.oid, 'USAGE')) \
          ) AS role_problems, ARRAY( \
              SELECT pg_catalog.concat(t.says, '; ', t.fix) FROM (",
-            $crate::storage::table_shape::table_shape!(),
+            $crate::storage::schema::table_shape::table_shape!(),
             ") AS t WHERE CASE WHEN false THEN EXISTS (SELECT FROM ONLY public.snapshots) ELSE true END) AS table_problems"
         )
     };
 }
-pub(super) use silent_problems;
+pub(in crate::storage) use silent_problems;
 
 /// The answer to `silent_problems!`.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Problems {
+pub(in crate::storage) struct Problems {
     role_problems: Vec<String>,
     table_problems: Vec<String>,
 }
 
 impl Problems {
     /// An error where there are any.
-    pub(super) fn refuse(self) -> Result<(), AccessError> {
+    pub(in crate::storage) fn refuse(self) -> Result<(), AccessError> {
         if !self.table_problems.is_empty() {
             Err(AccessError::Table(self.table_problems))
         } else if !self.role_problems.is_empty() {
@@ -109,7 +110,7 @@ impl Database {
 }
 
 /// Fails where a delete, or a look for what to delete, would miss rows without an error.
-pub(super) async fn require(tx: &mut Transaction<'static, Postgres>) -> Result<(), StorageError> {
+pub(in crate::storage) async fn require(tx: &mut Transaction<'static, Postgres>) -> Result<(), StorageError> {
     problems(tx).await?.refuse().map_err(|error| StorageError::no_access(WHAT, &error))
 }
 

@@ -10,9 +10,10 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::retention_policy::Terms;
-use super::{Database, Limits, StorageError, retention_policy};
 use crate::policy::{EventEnd, Rule};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::retention::policy::{self, Terms};
 
 /// What became of an event end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Database {
     pub async fn end_events(&self, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
         self.within(limits, "delete the events' snapshots", async {
             let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-            let terms = retention_policy::load_checked(&mut tx).await?;
+            let terms = policy::load_checked(&mut tx).await?;
             let columns = Columns::of(ends.iter());
             let deleted = delete(&mut tx, &columns, &terms).await?;
             let kept = if terms.may_keep { still_there(&mut tx, &columns, &terms).await? } else { HashMap::new() };
@@ -111,7 +112,7 @@ impl Database {
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
         self.within(limits, "test whether a delete passes", async {
             let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-            retention_policy::load_checked(&mut tx).await?;
+            policy::load_checked(&mut tx).await?;
             // It compares every column that the real one does: a column that was renamed, or has another type, fails each event.
             sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = $1 AND event_id = $1 AND team_id = $1 AND created_at <= pg_catalog.now() AND event_id IS NULL")
                 .bind(Uuid::nil())
@@ -134,7 +135,7 @@ impl Database {
     pub async fn count_event(&self, end: &EventEnd) -> Result<EventCount, StorageError> {
         self.within(Limits::LONG, "count the event's snapshots", async {
             let mut tx = self.begin(Limits::LONG, None).await?;
-            let terms = retention_policy::load_checked(&mut tx).await?;
+            let terms = policy::load_checked(&mut tx).await?;
             let rows: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT snapshot_type::text, pg_catalog.count(*) FROM ONLY public.snapshots \
                  WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
@@ -232,7 +233,7 @@ fn index(position: i64) -> usize {
 ///
 /// Where an event has snapshots of several teams, a duplicate of the message that ended one team's part looks the same, because nothing
 /// is left that shows the first; it is harmless, and is told as a mismatch.
-pub(super) async fn owners_of_mismatched(
+pub(in crate::storage) async fn owners_of_mismatched(
     tx: &mut Transaction<'static, Postgres>,
     ends: &[EventEnd],
     deleted: &HashMap<usize, u64>,

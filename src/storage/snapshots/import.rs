@@ -4,8 +4,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::snapshot_look::act_for;
-use super::{Database, Limits, StorageError};
+use super::list::act_for;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
 
 /// A row to insert as it is, with the id and the times it has.
 #[derive(Debug, Clone)]

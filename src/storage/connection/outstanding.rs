@@ -16,13 +16,13 @@ use crate::backoff::Backoff;
 /// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
 /// pooler the next transaction on it may be anybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Backend {
-    pub(super) pid: i32,
-    pub(super) began: OffsetDateTime,
+pub(in crate::storage) struct Backend {
+    pub(in crate::storage) pid: i32,
+    pub(in crate::storage) began: OffsetDateTime,
 }
 
-/// The account of one [`Database`](super::Database) and its clones.
-pub(super) struct Outstanding {
+/// The account of one [`Database`](crate::storage::Database) and its clones.
+pub(in crate::storage) struct Outstanding {
     /// No more than these.
     most: usize,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ struct State {
 
 /// Whether to connect.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Advice {
+pub(in crate::storage) enum Advice {
     /// Nothing is unanswered.
     GoOn,
     /// Something is; look, and go on.
@@ -57,7 +57,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 impl Outstanding {
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::storage) fn new(most: usize) -> Self {
         let state = State {
             abandoned: Vec::new(),
             dropped: VecDeque::new(),
@@ -68,7 +68,7 @@ impl Outstanding {
         Self { most, state: Mutex::new(state) }
     }
 
-    pub(super) fn advice(&self) -> Advice {
+    pub(in crate::storage) fn advice(&self) -> Advice {
         let state = self.state();
         let unanswered = state.abandoned.len() + state.silent;
         let wait = state.next_look.saturating_duration_since(Instant::now());
@@ -81,12 +81,12 @@ impl Outstanding {
     }
 
     /// This one gave no answer in time.
-    pub(super) fn abandon(&self, backend: Backend) {
+    pub(in crate::storage) fn abandon(&self, backend: Backend) {
         self.state().abandoned.push(backend);
     }
 
     /// Its caller did not wait for it.
-    pub(super) fn dropped(&self, backend: Backend) {
+    pub(in crate::storage) fn dropped(&self, backend: Backend) {
         let mut state = self.state();
         state.dropped.push_back(backend);
         while state.dropped.len() > self.most {
@@ -95,20 +95,20 @@ impl Outstanding {
     }
 
     /// Transactions of ours that may still be open, though nobody waits for them.
-    pub(super) fn backends(&self) -> Vec<Backend> {
+    pub(in crate::storage) fn backends(&self) -> Vec<Backend> {
         let state = self.state();
         state.abandoned.iter().chain(&state.dropped).copied().collect()
     }
 
     /// An attempt to connect failed.
-    pub(super) fn unanswered(&self, silent: bool) {
+    pub(in crate::storage) fn unanswered(&self, silent: bool) {
         let mut state = self.state();
         state.silent += usize::from(silent);
         state.next_look = Instant::now() + state.pauses.next_delay();
     }
 
     /// The server answered, and these transactions are over.
-    pub(super) fn answered(&self, over: &[Backend]) {
+    pub(in crate::storage) fn answered(&self, over: &[Backend]) {
         let mut state = self.state();
         state.abandoned.retain(|backend| !over.contains(backend));
         state.dropped.retain(|backend| !over.contains(backend));
@@ -127,7 +127,7 @@ impl Outstanding {
 }
 
 /// Ends those of the transactions that are still open, and returns those that are over. A role may end its own backends.
-pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
+pub(in crate::storage) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
     let mut tx = sqlx::Connection::begin_with(connection, "BEGIN READ ONLY").await?;
     sqlx::query("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('statement_timeout', '3s', true)")
         .persistent(false)

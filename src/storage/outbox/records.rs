@@ -4,8 +4,9 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::migrate::TRIES_AGAINST_LOCKS;
-use super::{Database, Limits, MigrateError, StorageError, Verdict};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::{StorageError, Verdict};
+use crate::storage::schema::migrate::{MigrateError, TRIES_AGAINST_LOCKS};
 
 /// A recorded status change.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -124,7 +125,7 @@ pub enum OutboxError {
 }
 
 /// The channel on which the trigger notifies.
-pub(super) const CHANNEL: &str = "snapshot_lifecycle_outbox";
+pub(in crate::storage) const CHANNEL: &str = "snapshot_lifecycle_outbox";
 
 impl Database {
     /// The oldest records for an exchange, those up to an id left out.
@@ -244,7 +245,7 @@ impl Database {
     }
 
     /// Installs anew what an older version installed. One whose columns have other names by now stays as it is, and is told of.
-    pub(super) async fn renew_outbox(&self) -> Result<(), MigrateError> {
+    pub(in crate::storage) async fn renew_outbox(&self) -> Result<(), MigrateError> {
         for trigger in self.outbox_triggers().await? {
             let OutboxTrigger { table, columns, exchange, made, .. } = trigger;
             let Made { schema: Some(schema), name: Some(name), is_older: true, shall_on_insert: on_insert, .. } = made
@@ -289,7 +290,7 @@ impl Database {
     }
 }
 
-const INSTALL: &str = include_str!("outbox_install.sql");
-const TRIGGERS: &str = include_str!("outbox_triggers.sql");
+const INSTALL: &str = include_str!("install.sql");
+const TRIGGERS: &str = include_str!("triggers.sql");
 /// Of the function's text: `migrate` makes those of an older one anew.
 const VERSION: i32 = 2;

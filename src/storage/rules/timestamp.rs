@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 /// A `timestamptz` exactly as PostgreSQL holds it: also one that no calendar type has, such as the infinities or the year 200000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Timestamp(i64);
+pub(in crate::storage) struct Timestamp(i64);
 
 impl Type<Postgres> for Timestamp {
     fn type_info() -> PgTypeInfo {

@@ -11,10 +11,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::event_end::owners_of_mismatched;
-use super::retention_policy::Terms;
-use super::{Database, Ended, Limits, StepSize, StorageError, Verdict, retention_policy};
+use super::event_end::{Ended, owners_of_mismatched};
+use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::{StorageError, Verdict};
+use crate::storage::retention::policy::{self, Terms};
 
 /// Ids that one look finds at most.
 const ROWS_PER_LOOK: i64 = 100_000;
@@ -186,7 +188,7 @@ impl Database {
         const WHAT: &str = "find the event's snapshots";
         self.within(Limits::LOOK, WHAT, async {
             let mut tx = self.begin(Limits::LOOK, Some(Rule::EventEnd)).await?;
-            let terms = retention_policy::load_checked(&mut tx).await?;
+            let terms = policy::load_checked(&mut tx).await?;
             let (ids, cutoff): (Vec<Uuid>, OffsetDateTime) = sqlx::query_as(
                 "SELECT ARRAY(SELECT id FROM ONLY public.snapshots \
                      WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
@@ -221,7 +223,7 @@ impl Database {
         loop {
             let done = self.within(limits, "delete some of the event's snapshots", async {
                 let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
-                let terms = retention_policy::load_checked(&mut tx).await?;
+                let terms = policy::load_checked(&mut tx).await?;
                 let gone = delete_some(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?;
                 let kept = if gone.len() < ids.len() {
                     still_there(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?

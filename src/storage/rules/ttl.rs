@@ -3,10 +3,13 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::batch::kept_rows;
+use super::batch::{Batch, NextRow, kept_rows};
 use super::timestamp::Timestamp;
-use super::{Batch, Database, LeaseName, Limits, NextRow, StorageError, delete_budget, lease};
 use crate::policy::Rule;
+use crate::storage::database::{Database, Limits};
+use crate::storage::error::StorageError;
+use crate::storage::passes::lease::LeaseName;
+use crate::storage::passes::{delete_budget, lease};
 
 /// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
 ///

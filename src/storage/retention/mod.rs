@@ -1,0 +1,3 @@
+//! How long snapshots of each type are kept, and whether they outlive their event.
+
+pub(super) mod policy;

@@ -1,0 +1,9 @@
+//! The three rules. Every DELETE of snapshots is here.
+
+pub(super) mod batch;
+pub(super) mod cap;
+pub(super) mod event_end;
+pub(super) mod event_steps;
+pub(super) mod step_size;
+mod timestamp;
+pub(super) mod ttl;
