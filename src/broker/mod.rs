@@ -18,7 +18,7 @@ mod topology;
 pub use connection::address::BrokerAddress;
 pub use connection::connect::ConnectFailure;
 pub use connection::greeting::{Greeting, greeting};
-pub use consume::delivery::Delivery;
+pub use consume::delivery::{ChannelGone, Delivery};
 pub use consume::subscription::{Subscription, Taken};
 pub use dead_letters::export::ExportedLetter;
 pub use dead_letters::queue::{DeadLetterQueue, HeldLetter};

@@ -275,12 +275,8 @@ fn tell(item: &Item, end: &EventEnd, (rows, kept): (u64, u64)) {
 
 /// An acknowledgement that cannot reach the broker ends the epoch: the message will be delivered again.
 pub(super) async fn acknowledge(delivery: &Delivery, multiple: bool) -> Result<(), End> {
-    match delivery.ack(multiple).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(End::Lost),
-        Err(error) => {
-            tracing::warn!(error = error.one_line(), "could not acknowledge; the broker will deliver again");
-            Err(End::Lost)
-        }
-    }
+    delivery.ack(multiple).await.map_err(|error| {
+        tracing::warn!(%error, "could not acknowledge; the broker will deliver again");
+        End::Lost
+    })
 }

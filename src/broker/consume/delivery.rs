@@ -71,12 +71,22 @@ impl Delivery {
 
     /// Acknowledges this message and, with `multiple`, every earlier one on its channel that is not settled yet.
     ///
-    /// `false`: the channel is gone, and the broker will deliver again what it still held for us.
-    pub async fn ack(&self, multiple: bool) -> Result<bool, BrokerError> {
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn ack(&self, multiple: bool) -> Result<(), ChannelGone> {
         let options = BasicAckOptions { multiple };
-        self.acker.ack(options).await.map_err(BrokerError::during("acknowledge"))
+        match self.acker.ack(options).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ChannelGone("the channel has ended".to_owned())),
+            Err(error) => Err(ChannelGone(BrokerError::during("acknowledge")(error).one_line())),
+        }
     }
 }
+
+/// An acknowledgement that cannot reach the broker, which will deliver again what was unacknowledged on the channel.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ChannelGone(String);
 
 #[cfg(test)]
 mod tests {
