@@ -29,9 +29,12 @@
 //! | [`pipeline`] | the way of one delivery |
 //! | [`passes`] | the two passes |
 //! | [`outbox`] | the host's events table to the broker |
+//! | [`import`] | a local JSON store to snapshots |
+//! | [`publish_file`] | a file of status messages to the broker |
 //! | [`http`] | health and metrics |
 //! | [`doctor`] | what can be wrong with a deployment, each with its mend |
 //! | [`monitor`] | looks at the servers for readiness and gauges |
+//! | [`terminal`] | text laid out for a terminal (pure) |
 //! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`network`], [`lifecycle`] | leaves |
 //! | [`cli`] | one file a command; `run` is the only place where everything is put together |
 
@@ -42,6 +45,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod http;
+pub mod import;
 pub mod lifecycle;
 pub mod message;
 pub mod monitor;
@@ -50,8 +54,10 @@ pub mod outbox;
 pub mod passes;
 pub mod pipeline;
 pub mod policy;
+pub mod publish_file;
 pub mod storage;
 pub mod telemetry;
+pub mod terminal;
 
 pub use broker::{PublishError, StatusPublisher};
 pub use message::{EventStatus, InvalidStatusMessage, StatusMessage};

@@ -5,12 +5,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::output::{ConfirmOptions, OutputOptions, Rows};
+use super::output::{ConfirmOptions, OutputOptions};
 use crate::clock;
 use crate::config::DatabaseOptions;
 use crate::message::instant;
 use crate::policy::{EventEnd, named_teams};
 use crate::storage::{Database, Ended, EventCount, TypeCount};
+use crate::terminal::Table;
 
 /// Deletes an event's snapshots by hand, by the same rule as a status message: types kept after the event stay
 #[derive(Debug, Args)]
@@ -38,7 +39,7 @@ struct Answer {
     dry_run: bool,
     would_delete: i64,
     deleted: u64,
-    /// Rows that a trigger or rule of the backend kept, without an error.
+    /// Table that a trigger or rule of the backend kept, without an error.
     kept: u64,
     types: Vec<TypeCount>,
 }
@@ -83,12 +84,12 @@ impl Options {
         let dry_run = !self.confirm.yes;
         let answer = Answer { event_id: self.event_id, dry_run, would_delete, deleted, kept, types };
         self.output.print(&answer, |answer| {
-            let rows = Rows::new(["type", "snapshots", "fate"]);
+            let rows = Table::new(["type", "snapshots", "fate"]);
             let rows = answer.types.iter().fold(rows, |rows, count| {
                 let fate = if count.kept { "kept after the event" } else { "deleted" };
                 rows.row([count.snapshot_type.clone(), count.rows.to_string(), fate.to_owned()])
             });
-            rows.remark(if answer.dry_run {
+            rows.footer(if answer.dry_run {
                 format!("would delete {}; nothing was changed, add --yes to do it", answer.would_delete)
             } else {
                 let kept = format!("; a trigger or rule of the backend kept {}", answer.kept);

@@ -3,12 +3,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputOptions, terminal_width, wrap};
+use super::output::{OutputOptions, terminal_width};
 use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, Topology};
 use crate::config::ConfigError;
 use crate::doctor::{BrokerExpectations, Finding, Patience, State, examine_database, examine_rabbitmq};
 use crate::storage::Database;
+use crate::terminal::wrap;
 
 /// Checks configuration, database and broker; one line a check, with the mend. Exit code 1 when a check fails
 ///

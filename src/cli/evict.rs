@@ -5,10 +5,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::one_pass::{Outcome, one_pass};
-use super::output::{ConfirmOptions, OutputOptions, Rows};
+use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
 use crate::passes::CapEviction;
 use crate::storage::{Database, Excess, OverfullTeam};
+use crate::terminal::Table;
 
 /// Deletes the oldest snapshots of each team above the cap now
 #[derive(Debug, Args)]
@@ -52,11 +53,11 @@ impl Options {
         database.close().await;
         let answer = Answer { outcome, max_snapshots_per_team: cap, teams };
         self.output.print(&answer, |answer| {
-            let rows = Rows::new(["team", "snapshots", "above the cap"]);
+            let rows = Table::new(["team", "snapshots", "above the cap"]);
             let rows = answer.teams.iter().fold(rows, |rows, team| {
                 rows.row([team.team_id.to_string(), team.snapshots.to_string(), team.excess.to_string()])
             });
-            rows.remark(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.remark()))
+            rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.remark()))
         })?;
         answer.outcome.end()
     }

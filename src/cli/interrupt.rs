@@ -1,6 +1,4 @@
-use tokio_util::sync::CancellationToken;
-
-use crate::lifecycle::Signals;
+use crate::lifecycle::{Signals, Stop};
 
 /// Waits for Ctrl-C or another signal that asks the process to end.
 pub(super) async fn interrupted() {
@@ -10,39 +8,16 @@ pub(super) async fn interrupted() {
     };
 }
 
-/// Ctrl-C and its like, for work that looks between two steps whether it should end, because a step must not be dropped half-way.
-pub(super) struct Interrupt {
-    first: CancellationToken,
-    second: CancellationToken,
-}
-
-impl Interrupt {
-    /// Listens from now on.
-    pub(super) fn listen() -> Self {
-        let (first, second) = (CancellationToken::new(), CancellationToken::new());
-        let heard = [first.clone(), second.clone()];
-        tokio::spawn(async move {
-            let Ok(mut signals) = Signals::listen() else { return };
-            for token in heard {
-                signals.next().await;
-                token.cancel();
-            }
-        });
-        Self { first, second }
-    }
-
-    /// Whether the work should end.
-    pub(super) fn is_raised(&self) -> bool {
-        self.first.is_cancelled()
-    }
-
-    /// Waits for that.
-    pub(super) async fn raised(&self) {
-        self.first.cancelled().await;
-    }
-
-    /// Waits for somebody who does not want to wait for an orderly end either.
-    pub(super) async fn raised_again(&self) {
-        self.second.cancelled().await;
-    }
+/// The signals that ask the process to end, for work that must not be dropped half-way: soft with the first, hard with the second.
+pub(super) fn stop_on_signals() -> Stop {
+    let stop = Stop::default();
+    let Ok(mut signals) = Signals::listen() else { return stop };
+    let tokens = [stop.soft.clone(), stop.hard.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            signals.next().await;
+            token.cancel();
+        }
+    });
+    stop
 }

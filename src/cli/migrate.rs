@@ -3,9 +3,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{OutputOptions, Rows};
+use super::output::OutputOptions;
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, Migrated};
+use crate::terminal::Table;
 
 /// Applies the migrations; safe to run twice, by several replicas at once, and beside a snapshots table that is already there
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ impl Options {
         let answer = Answer { applied, rows_without_expires_at: database.rows_without_expires_at().await? };
         database.close().await;
         self.output.print(&answer, |answer| {
-            let rows = Rows::new(["version", "migration"]);
+            let rows = Table::new(["version", "migration"]);
             let rows = answer
                 .applied
                 .iter()
@@ -41,7 +42,7 @@ impl Options {
                 1 => "1 migration applied".to_owned(),
                 more => format!("{more} migrations applied"),
             };
-            rows.remark(match answer.rows_without_expires_at {
+            rows.footer(match answer.rows_without_expires_at {
                 0 => done,
                 more => format!(
                     "{done}\nsnapshots without expires_at, which never expire: {more}; to give them one: \

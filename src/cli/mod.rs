@@ -15,13 +15,11 @@ mod migrate;
 mod one_pass;
 mod outbox;
 mod output;
-mod pretty;
 mod publish;
 mod retention;
 mod run;
 mod snapshots;
 mod sweep;
-mod table;
 mod worker_options;
 
 use std::process::ExitCode;

@@ -3,9 +3,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{ConfirmOptions, OutputOptions, Rows};
+use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, broker_name};
 use crate::storage::{Database, OutboxBacklog, OutboxColumns, OutboxError, OutboxSource, OutboxTrigger, StorageError};
+use crate::terminal::Table;
 
 /// The trigger on the host's events table that records status changes for publishing
 ///
@@ -143,13 +144,13 @@ impl Uninstall {
         let answer = look(&database).await?;
         database.close().await;
         self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, answer }, |uninstalled| {
-            let rows = uninstalled.triggers.iter().fold(Rows::new(["table"]), |rows, it| rows.row([it.table.clone()]));
+            let rows = uninstalled.triggers.iter().fold(Table::new(["table"]), |rows, it| rows.row([it.table.clone()]));
             let done = match (uninstalled.triggers.is_empty(), uninstalled.dry_run) {
                 (true, _) => "the trigger is on no such table",
                 (false, true) => "would remove the trigger from these tables; nothing was changed, add --yes to do it",
                 (false, false) => "removed the trigger from these tables",
             };
-            rows.remark(format!("{done}\n{}", waiting(uninstalled.answer.backlog)))
+            rows.footer(format!("{done}\n{}", waiting(uninstalled.answer.backlog)))
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -174,7 +175,7 @@ async fn show(database: Database, output: OutputOptions, done: &str) -> anyhow::
     let answer = look(&database).await?;
     database.close().await;
     output.print(&answer, |answer| {
-        let mut rows = Rows::new(["table", "columns", "records", "fires"]);
+        let mut rows = Table::new(["table", "columns", "records", "fires"]);
         let mut remarks = vec![done.to_owned()];
         for OutboxTrigger { table, columns, on_insert, exchange, enabled, problem, .. } in &answer.installed {
             let records = if *on_insert { "changes and inserts" } else { "changes" };
@@ -188,7 +189,7 @@ async fn show(database: Database, output: OutputOptions, done: &str) -> anyhow::
         }
         remarks.push(waiting(answer.backlog));
         remarks.retain(|remark| !remark.is_empty());
-        rows.remark(remarks.join("\n"))
+        rows.footer(remarks.join("\n"))
     })?;
     Ok(ExitCode::SUCCESS)
 }

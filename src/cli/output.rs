@@ -12,8 +12,7 @@ use terminal_size::{Width, terminal_size_of};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-pub(super) use super::table::{Rows, if_room, text, wrap};
-use super::table::{harmless, render_records};
+use crate::terminal::{self, Table, escape_control, render_records, wrap};
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -53,7 +52,7 @@ impl OutputOptions {
     }
 
     /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
-    pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Rows) -> anyhow::Result<()> {
+    pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Table) -> anyhow::Result<()> {
         self.print_text(answer, |answer| rows(answer).render(terminal_width()))
     }
 
@@ -98,8 +97,13 @@ impl JsonArray {
 }
 
 /// Whether the answer goes to a terminal.
-pub(super) fn on_a_terminal() -> bool {
+fn on_a_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// A body or a snapshot's data as it is shown: laid out on a terminal, and as it is elsewhere. `whole` shows all of it.
+pub(super) fn for_the_screen(text: &str, whole: &str) -> String {
+    if on_a_terminal() { terminal::for_the_screen(text, whole) } else { text.to_owned() }
 }
 
 /// Columns of the terminal that the answer goes to. None where it goes elsewhere, or where nothing says how wide the terminal is.
@@ -143,7 +147,7 @@ pub(super) fn note(text: &str) {
 /// Not `eprintln!`, which panics where stderr is full or gone: the exit code is the command's own.
 fn say(kind: &str, text: &str) {
     let mut stderr = io::stderr();
-    let lines = wrap(&format!("{kind}: {}", harmless(text)), width_of(&stderr));
+    let lines = wrap(&format!("{kind}: {}", escape_control(text)), width_of(&stderr));
     writeln!(stderr, "{}", lines.join("\n")).ok();
 }
 

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::interrupt::interrupted;
-use super::output::{ConfirmOptions, OutputOptions, Rows, progress};
+use super::output::{ConfirmOptions, OutputOptions, progress};
 use crate::config::{DatabaseOptions, parse_duration};
 use crate::storage::{Database, Restamp, StorageError, TypeRetention, Verdict};
+use crate::terminal::Table;
 
 /// The TTL, and what happens at an event's end, by snapshot type
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ struct List {
 /// Changes the policy for a type
 ///
 /// New rows follow at once: an insert without expires_at gets the new TTL, and running workers read the fate at the event's end with each
-/// batch. Rows that are there keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
+/// batch. Table that are there keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args(["ttl", "keep_after_event", "restamp"])))]
 struct Set {
@@ -113,7 +114,7 @@ impl List {
         database.close().await;
         let entries: Vec<_> = policy.into_iter().map(Entry::from).collect();
         self.output.print(&entries, |entries| {
-            let rows = Rows::new(["type", "ttl", "at the event's end", "snapshots", "with an event"]);
+            let rows = Table::new(["type", "ttl", "at the event's end", "snapshots", "with an event"]);
             let rows = entries.iter().fold(rows, |rows, entry| {
                 rows.row([
                     entry.snapshot_type.clone(),
@@ -123,7 +124,7 @@ impl List {
                     entry.rows_with_event.to_string(),
                 ])
             });
-            rows.remark("* speaks for every type that is not listed")
+            rows.footer("* speaks for every type that is not listed")
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -251,9 +252,9 @@ fn explained(error: StorageError) -> anyhow::Error {
     if denied { error.context(DENIED) } else { error }
 }
 
-fn table(change: &Change) -> Rows {
+fn table(change: &Change) -> Table {
     let row = |when: &str, of: Fate| [when.to_owned(), duration(of.ttl_seconds), fate(of.keep_after_event).to_owned()];
-    let rows = Rows::new(["", "ttl", "at the event's end"]);
+    let rows = Table::new(["", "ttl", "at the event's end"]);
     let rows = match change.before {
         Some(before) => rows.row(row("before", before)),
         None => rows,
@@ -279,7 +280,7 @@ fn table(change: &Change) -> Rows {
         (None, false) if change.would_restamp.is_some() => format!("changed, restamped {}", change.restamped),
         (None, false) => "changed; existing rows keep their expires_at (--restamp changes them)".to_owned(),
     });
-    rows.remark(remarks.join("\n"))
+    rows.footer(remarks.join("\n"))
 }
 
 fn existing(rows: i64, of_type: &str) -> String {

@@ -4,10 +4,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::one_pass::{Outcome, one_pass};
-use super::output::{ConfirmOptions, OutputOptions, Rows};
+use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, RateOption};
 use crate::passes::TtlSweep;
 use crate::storage::{Database, Expired};
+use crate::terminal::Table;
 
 /// Deletes expired snapshots now, by the database's clock
 #[derive(Debug, Args)]
@@ -47,9 +48,9 @@ impl Options {
                 Expired { rows: 0, .. } => "none".to_owned(),
                 Expired { oldest_seconds, .. } => format!("{} ago", spoken(oldest_seconds.unsigned_abs())),
             };
-            Rows::new(["expired", "oldest"])
+            Table::new(["expired", "oldest"])
                 .row([answer.expired.rows.to_string(), oldest])
-                .remark(answer.outcome.remark())
+                .footer(answer.outcome.remark())
         })?;
         answer.outcome.end()
     }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::Hands;
 use super::filter::Filter;
 use super::survey::Selection;
-use crate::cli::output::{OutputOptions, Rows, counted, note, progress, write_while_read};
+use crate::cli::output::{OutputOptions, counted, note, progress, write_while_read};
 use crate::config::BrokerOptions;
+use crate::terminal::Table;
 
 /// Saves dead letters whole, one JSON object a line; nothing is changed
 ///
@@ -83,9 +84,9 @@ impl Export {
         refuse_existing(&self.to)?;
         std::fs::rename(&partial, &self.to).with_context(|| format!("could not make {}", self.to.display()))?;
         self.output.print(&Answer { exported: walk.matched, to: self.to, selection }, |answer| {
-            Rows::new(["exported", "file"])
+            Table::new(["exported", "file"])
                 .row([answer.exported.to_string(), answer.to.display().to_string()])
-                .remark(format!(
+                .footer(format!(
                     "{} saved, still in the queue; `dlq purge` with the same filters and --exactly {} --yes removes these and no others",
                     counted(answer.exported, "dead letter"),
                     answer.selection

@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::DeadLetter;
-use crate::cli::output::{JsonArray, OutputOptions, Rows, counted, if_room, note, text, to_the_second};
+use crate::cli::output::{JsonArray, OutputOptions, counted, note, to_the_second};
 use crate::config::BrokerOptions;
+use crate::terminal::{Table, if_it_fits, text};
 
 /// Lists dead letters, the oldest first; nothing is changed
 #[derive(Debug, Args)]
@@ -34,16 +35,16 @@ const LIMIT: u32 = 1000;
 
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut rows = Rows::new([
+        let mut rows = Table::new([
             "#".into(),
-            if_room("dead-lettered at"),
+            if_it_fits("dead-lettered at"),
             "reason".into(),
             "message".into(),
             text("error"),
-            if_room("event"),
-            if_room("status"),
-            if_room("replays"),
-            if_room("bytes"),
+            if_it_fits("event"),
+            if_it_fits("status"),
+            if_it_fits("replays"),
+            if_it_fits("bytes"),
         ]);
         let mut array = JsonArray::new();
         let mut walk = self.filter.walk().limited_to(LIMIT);
@@ -74,7 +75,7 @@ impl List {
                 0 => "no dead letters".to_owned(),
                 found => counted(found, "dead letter"),
             };
-            self.output.print(&(), |()| rows.remark(remark))?;
+            self.output.print(&(), |()| rows.footer(remark))?;
         }
         Ok(ExitCode::SUCCESS)
     }

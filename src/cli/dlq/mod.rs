@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 
-use super::interrupt::Interrupt;
+use super::interrupt::stop_on_signals;
 use crate::broker::{BrokerAddress, DeadLetterQueue, HeldLetter, Topology};
 use crate::config::{BrokerOptions, TopologyMode};
+use crate::lifecycle::Stop;
 
 /// Looks at, replays, saves and removes dead letters
 ///
@@ -60,16 +61,16 @@ async fn with_queue<T>(
 ) -> anyhow::Result<T> {
     let address = BrokerAddress::parse(broker.amqp_url.as_ref())?;
     let topology = Topology::new(broker.exchange.clone(), broker.queue.clone(), TopologyMode::Verify);
-    let interrupt = Interrupt::listen();
+    let stop = stop_on_signals();
     let queue = tokio::select! {
         queue = DeadLetterQueue::open(&address, &topology) => queue?,
-        () = interrupt.raised() => bail!("interrupted"),
+        () = stop.soft.cancelled() => bail!("interrupted"),
     };
-    let mut hands = Hands { queue, interrupt, address, topology };
+    let mut hands = Hands { queue, stop, address, topology };
     let done = work(&mut hands).await;
     tokio::select! {
         () = hands.queue.close() => {}
-        () = hands.interrupt.raised_again() => {}
+        () = hands.stop.hard.cancelled() => {}
     }
     done
 }
@@ -77,7 +78,7 @@ async fn with_queue<T>(
 /// What a command works with.
 struct Hands {
     queue: DeadLetterQueue,
-    interrupt: Interrupt,
+    stop: Stop,
     address: BrokerAddress,
     topology: Topology,
 }
@@ -85,7 +86,7 @@ struct Hands {
 impl Hands {
     /// The next letter for a command that only looks; an interruption ends it.
     async fn next(&mut self) -> anyhow::Result<Option<HeldLetter>> {
-        if self.interrupt.is_raised() {
+        if self.stop.soft.is_cancelled() {
             bail!("interrupted; nothing was changed");
         }
         Ok(self.queue.next().await?)

@@ -8,8 +8,9 @@ use super::Hands;
 use super::filter::Filter;
 use super::survey::{ReasonCount, of_all, require, rows, survey};
 use crate::cli::UsageError;
-use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, counted, progress};
+use crate::cli::output::{ConfirmOptions, OutputOptions, counted, progress};
 use crate::config::BrokerOptions;
+use crate::terminal::Table;
 
 /// Removes dead letters for good; `dlq export` saves them first
 ///
@@ -98,7 +99,7 @@ impl Purge {
         let mut walk = self.filter.walk();
         let bar = progress(None, "dead letters removed");
         while !walk.is_over() {
-            if hands.interrupt.is_raised() {
+            if hands.stop.soft.is_cancelled() {
                 answer.stopped = Some("interrupted".to_owned());
                 break;
             }
@@ -125,13 +126,13 @@ impl Purge {
     }
 }
 
-fn table(answer: &Answer, yes: &str) -> Rows {
+fn table(answer: &Answer, yes: &str) -> Table {
     if let Some(selection) = &answer.selection {
-        return rows(&answer.reasons).remark(format!(
+        return rows(&answer.reasons).footer(format!(
             "would purge {}; nothing was changed, add {yes} to do it, or --exactly {selection} --yes for these and no others",
             of_all(answer.matched, answer.letters)
         ));
     }
     let others = if answer.stopped.is_some() { ", the others are still there" } else { "" };
-    rows(&[]).remark(format!("purged {}{others}", counted(answer.purged, "dead letter")))
+    rows(&[]).footer(format!("purged {}{others}", counted(answer.purged, "dead letter")))
 }

@@ -17,10 +17,11 @@ use super::show::the_one;
 use super::stop_on_failures::{StopOnFailures, percent};
 use super::survey::{ReasonCount, of_all, require, rows, survey};
 use crate::broker::Publisher;
-use crate::cli::output::{ConfirmOptions, OutputOptions, Rows, counted, one_line, progress, to_the_second};
+use crate::cli::output::{ConfirmOptions, OutputOptions, counted, one_line, progress, to_the_second};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{Reason, decode};
+use crate::terminal::Table;
 
 /// Sends dead letters back to where they first came from
 ///
@@ -162,7 +163,7 @@ impl Replay {
         let began = Instant::now();
         let mut held_since = began;
         loop {
-            if hands.interrupt.is_raised() {
+            if hands.stop.soft.is_cancelled() {
                 bail!("interrupted");
             }
             let most = failures.as_ref().map_or(CHUNK, |failures| failures.room().min(CHUNK));
@@ -187,7 +188,7 @@ impl Replay {
                 };
                 answer.stopped = tokio::select! {
                     looked = look => looked?,
-                    () = hands.interrupt.raised() => bail!("interrupted"),
+                    () = hands.stop.soft.cancelled() => bail!("interrupted"),
                 };
             }
             if ended || answer.stopped.is_some() {
@@ -196,7 +197,7 @@ impl Replay {
             if let Some(rate) = self.rate {
                 let due = Duration::from_secs_f64(f64::from(answer.replayed) / f64::from(rate));
                 tokio::select! {
-                    () = hands.interrupt.raised() => bail!("interrupted"),
+                    () = hands.stop.soft.cancelled() => bail!("interrupted"),
                     () = sleep(due.saturating_sub(began.elapsed())) => {}
                 }
             }
@@ -220,7 +221,7 @@ impl Replay {
         answer: &mut Answer,
     ) -> anyhow::Result<Vec<Step>> {
         let (mut steps, mut bytes) = (Vec::new(), 0);
-        while steps.len() < most as usize && bytes < CHUNK_BYTES && !walk.is_over() && !hands.interrupt.is_raised() {
+        while steps.len() < most as usize && bytes < CHUNK_BYTES && !walk.is_over() && !hands.stop.soft.is_cancelled() {
             let Some(letter) = hands.queue.next().await? else { break };
             if !walk.takes(&letter.letter) {
                 continue;
@@ -275,7 +276,7 @@ fn now_in_text() -> String {
     to_the_second(&clock::now().format(&Rfc3339).unwrap_or_default())
 }
 
-fn table(answer: &Answer) -> Rows {
+fn table(answer: &Answer) -> Table {
     let often = match answer.replayed_too_often {
         0 => String::new(),
         many if answer.dry_run => format!("; {many} more would stay, marked: replayed too often"),
@@ -283,15 +284,15 @@ fn table(answer: &Answer) -> Rows {
     };
     let rows = rows(&answer.reasons);
     match (&answer.selection, answer.would_replay) {
-        (Some(selection), Some(number)) => rows.remark(format!(
+        (Some(selection), Some(number)) => rows.footer(format!(
             "would replay {}{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
             of_all(number, answer.letters)
         )),
         (_, Some(number)) => {
             let letters = counted(number, "dead letter");
-            rows.remark(format!("would replay {letters} with the new body; nothing was changed, add --yes to do it"))
+            rows.footer(format!("would replay {letters} with the new body; nothing was changed, add --yes to do it"))
         }
-        (_, None) => rows.remark(format!("replayed {}{often}{}{}", counted(answer.replayed, "dead letter"), others(answer), back(answer))),
+        (_, None) => rows.footer(format!("replayed {}{often}{}{}", counted(answer.replayed, "dead letter"), others(answer), back(answer))),
     }
 }
 

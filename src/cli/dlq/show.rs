@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::{ExportedLetter, HeldLetter};
-use crate::cli::output::{OutputOptions, note, write_stdout};
-use crate::cli::pretty::for_the_screen;
+use crate::cli::output::{OutputOptions, for_the_screen, note, write_stdout};
 use crate::config::BrokerOptions;
 
 /// Shows dead letters whole, with all properties and headers; nothing is changed

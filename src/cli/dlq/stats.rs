@@ -38,7 +38,7 @@ impl Stats {
         let counted = super::with_queue(&self.broker, look).await?;
         self.output.print(&counted, |Counted { survey, waiting_for_retry }| {
             let all = of_all(survey.matched, survey.letters);
-            rows(&survey.reasons).remark(match waiting_for_retry {
+            rows(&survey.reasons).footer(match waiting_for_retry {
                 None | Some(0) => all,
                 Some(1) => format!("{all}; beside them 1 message waits for another attempt"),
                 Some(more) => format!("{all}; beside them {more} messages wait for another attempt"),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::Hands;
 use super::filter::Filter;
 use crate::broker::DeadLetter;
-use crate::cli::output::{Rows, counted, if_room, progress, text, to_the_second};
+use crate::cli::output::{counted, progress, to_the_second};
+use crate::terminal::{Table, if_it_fits, text};
 
 /// What a look at the matching letters found.
 #[derive(Debug, Serialize)]
@@ -136,17 +137,17 @@ impl ReasonCount {
 }
 
 /// The table of a survey.
-pub(super) fn rows(reasons: &[ReasonCount]) -> Rows {
+pub(super) fn rows(reasons: &[ReasonCount]) -> Table {
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let time = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), to_the_second);
-    let rows = Rows::new([
+    let rows = Table::new([
         "reason".into(),
         "count".into(),
-        if_room("oldest"),
+        if_it_fits("oldest"),
         text("example: error"),
-        if_room("newest"),
-        if_room("#"),
-        if_room("message"),
+        if_it_fits("newest"),
+        if_it_fits("#"),
+        if_it_fits("message"),
     ]);
     reasons.iter().fold(rows, |rows, reason| {
         rows.row([

@@ -6,9 +6,10 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::arguments::uuid;
-use crate::cli::output::{OutputOptions, Rows, counted, if_room, note, to_the_second};
+use crate::cli::output::{OutputOptions, counted, note, to_the_second};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
+use crate::terminal::{Table, if_it_fits};
 
 /// Lists the snapshots of a team or of an event, the newest first, without their data
 ///
@@ -53,17 +54,17 @@ impl List {
             note(&format!("the newest {} are shown; --limit shows more", self.limit));
         }
         self.output.print(&found, |found| {
-            let rows = Rows::new([
+            let rows = Table::new([
                 "id".into(),
                 "type".into(),
-                if_room("created at"),
-                if_room("expires at"),
-                if_room("bytes"),
-                if_room("event"),
-                if_room("team"),
+                if_it_fits("created at"),
+                if_it_fits("expires at"),
+                if_it_fits("bytes"),
+                if_it_fits("event"),
+                if_it_fits("team"),
             ]);
             let rows = found.iter().fold(rows, |rows, snapshot| rows.row(cells(snapshot)));
-            rows.remark(counted(found.len() as u64, "snapshot"))
+            rows.footer(counted(found.len() as u64, "snapshot"))
         })?;
         Ok(ExitCode::SUCCESS)
     }

@@ -2,7 +2,6 @@
 
 mod import;
 mod list;
-mod local_store;
 mod show;
 
 use std::process::ExitCode;

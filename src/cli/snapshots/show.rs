@@ -7,8 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::arguments::uuid;
-use crate::cli::output::OutputOptions;
-use crate::cli::pretty::for_the_screen;
+use crate::cli::output::{OutputOptions, for_the_screen};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, StoredSnapshot};
 

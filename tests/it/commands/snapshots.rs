@@ -68,7 +68,7 @@ async fn store_is_imported_once_with_types_and_times() {
     assert_eq!((dry.json()["would_import"].as_u64(), dry.json()["dry_run"].as_bool()), (Some(2), Some(true)));
     assert_eq!(dry.json()["snapshots"][0]["outcome"], "would_import");
     let dry = world.run(&[&arguments[..], &["--dry-run", "--output", "table"]].concat()).await;
-    assert!(dry.stdout.contains("would import 2, already there 0"), "{dry:?}");
+    assert!(dry.stdout.contains("would import 2, exist already 0"), "{dry:?}");
 
     let import = world.run(&arguments).await;
     assert_eq!(import.code, 1, "something is left out: {import:?}");

@@ -102,7 +102,7 @@ async fn interrupted_it_says_where_to_go_on() {
         drop(stdin);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("interrupted; 1700 messages are confirmed, go on with --skip 1700"), "{stderr}");
+        assert!(stderr.contains("interrupted; 1700 messages are confirmed, continue with --skip 1700"), "{stderr}");
         let file = Lines::of(&all);
         let rest = world.run(&["publish", "--from", file.path(), "--skip", "1700"]).await;
         assert_eq!(rest.json()["confirmed"], 1_300, "{rest:?}");
@@ -153,7 +153,7 @@ async fn bad_line_is_fixed_or_left_out_and_a_skip_beyond_the_end_is_an_error() {
     let file = Lines::of(&all);
     let published = world.run(&["publish", "--from", file.path()]).await;
     assert_eq!(published.code, 1);
-    let advice = "1 message is confirmed, fix line 2 and go on with --skip 1, or leave it out with --skip 2";
+    let advice = "1 message is confirmed, fix line 2 and continue with --skip 1, or leave it out with --skip 2";
     assert!(published.stderr.contains(advice), "{published:?}");
     for (skip, confirmed) in [("2", 4), ("6", 0)] {
         let rest = world.run(&["publish", "--from", file.path(), "--skip", skip]).await;

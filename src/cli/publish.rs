@@ -1,7 +1,4 @@
-mod file;
-mod lines;
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -10,14 +7,16 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use self::file::publish_file;
 use super::arguments::uuid;
 use super::delete_event::rfc3339;
-use super::output::{OutputOptions, Rows, counted, if_room, write_stdout};
+use super::interrupt::stop_on_signals;
+use super::output::{OutputOptions, counted, progress, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage, json_schema};
+use crate::publish_file::FilePublication;
+use crate::terminal::{Table, if_it_fits};
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
 #[derive(Debug, Args)]
@@ -65,6 +64,12 @@ struct One {
     confirmed: u64,
 }
 
+#[derive(Debug, Serialize)]
+struct Many {
+    exchange: String,
+    confirmed: u64,
+}
+
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
@@ -73,12 +78,7 @@ impl Options {
         }
         let address = BrokerAddress::parse(self.broker.amqp_url.as_ref())?;
         if let Some(from) = &self.from {
-            let many = publish_file(&address, self.broker.exchange.clone(), from, self.skip).await?;
-            self.output.print(&many, |many| {
-                Rows::new(["exchange", "confirmed"])
-                    .row([many.exchange.clone(), many.confirmed.to_string()])
-                    .remark(format!("{} published and confirmed", counted(many.confirmed, "message")))
-            })?;
+            self.publish_file(&address, from).await?;
         } else {
             let publisher = Publisher::new(address);
             let done = self.publish_one(&publisher).await;
@@ -86,6 +86,27 @@ impl Options {
             done?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn publish_file(&self, address: &BrokerAddress, from: &Path) -> anyhow::Result<()> {
+        let stop = stop_on_signals();
+        let bar = progress(None, "messages");
+        let publication = FilePublication {
+            address,
+            exchange: &self.broker.exchange,
+            from,
+            skip: self.skip,
+            stop: &stop.soft,
+            on_confirmed: &|confirmed| bar.set_position(confirmed),
+        };
+        let done = publication.run().await;
+        bar.finish_and_clear();
+        let answer = Many { exchange: self.broker.exchange.clone(), confirmed: done? };
+        self.output.print(&answer, |answer| {
+            Table::new(["exchange", "confirmed"])
+                .row([answer.exchange.clone(), answer.confirmed.to_string()])
+                .footer(format!("{} published and confirmed", counted(answer.confirmed, "message")))
+        })
     }
 
     async fn publish_one(&self, publisher: &Publisher) -> anyhow::Result<()> {
@@ -113,9 +134,9 @@ impl Options {
         };
         self.output.print(&answer, |answer| {
             let id = answer.message_id.map(|id| id.to_string()).unwrap_or_default();
-            Rows::new(["message".into(), if_room("routing key"), if_room("exchange")])
+            Table::new(["message".into(), if_it_fits("routing key"), if_it_fits("exchange")])
                 .row([id, answer.routing_key.clone(), answer.exchange.clone()])
-                .remark("1 message published and confirmed")
+                .footer("1 message published and confirmed")
         })
     }
 }

@@ -2,13 +2,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::ImportError;
 use crate::message::instant;
 use crate::storage::NewRow;
 
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 #[derive(Deserialize)]
 struct Store {
-    /// Each read by itself, so that one that cannot be read leaves the others.
+    /// Each is read alone, so that one that cannot be read leaves the others.
     snapshots: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -41,23 +41,18 @@ struct Fields {
 }
 
 /// Reads `page_snapshots/snapshots.json`.
-pub(super) fn read(file: &Path, team_id: Uuid) -> anyhow::Result<Vec<Entry>> {
-    let text = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-    let expected = || {
-        format!(
-            r#"{} is not a local snapshot store, which is JSON of the form {{"snapshots": {{OLD_ID: {{"type": …, "created_at": …, "data": …}}}}}}; see --help"#,
-            file.display()
-        )
-    };
-    let store: Store = match text.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(&json_of_python(&text)).with_context(expected)?,
-        // A list would be taken for the fields in their order.
-        _ => bail!(expected()),
-    };
+pub(super) fn read(file: &Path, team_id: Uuid) -> Result<Vec<Entry>, ImportError> {
+    let text = std::fs::read(file).map_err(|error| ImportError::Unreadable(file.to_owned(), error))?;
+    // A list would be taken for the fields in their order.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ImportError::not_a_store(file, None));
+    }
+    let store: Store =
+        serde_json::from_slice(&json_of_python(&text)).map_err(|error| ImportError::not_a_store(file, Some(error)))?;
     Ok(store.snapshots.into_iter().map(|(old_id, entry)| Entry::read(team_id, old_id, &entry)).collect())
 }
 
-/// Python writes NaN and Infinity, which is no JSON. They become a string that the entry around it is then left out for.
+/// Python writes NaN and Infinity, which are not JSON. Each becomes a string, for which the entry around it is left out.
 fn json_of_python(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let (mut copied, mut at, mut in_string) = (0, 0, false);
@@ -100,7 +95,7 @@ impl Entry {
 
 fn row(id: Uuid, old_id: &str, entry: &RawValue) -> Result<NewRow, String> {
     if entry.get().contains(NOT_A_NUMBER) {
-        return Err("it holds NaN or Infinity, which JSON does not know".to_owned());
+        return Err("it holds NaN or Infinity, which JSON does not have".to_owned());
     }
     if !entry.get().starts_with('{') {
         return Err("it is not a JSON object".to_owned());

@@ -2,17 +2,13 @@
 
 use serde::de::IgnoredAny;
 
-use super::output::on_a_terminal;
-
 /// More characters than this would push everything else off the screen.
 const LONGEST: usize = 4_000;
 
-/// A body or a snapshot's data for the screen: JSON is indented, and what is very long is cut, with a sentence on how to see all.
-/// Where stdout is no terminal it stays as it is.
-pub(super) fn for_the_screen(text: &str, whole: &str) -> String {
-    if !on_a_terminal() {
-        return text.to_owned();
-    }
+/// A body or a snapshot's data for the screen: JSON is indented, and what is very long is cut, with a sentence on how to see all of it
+/// (`whole`).
+#[must_use]
+pub fn for_the_screen(text: &str, whole: &str) -> String {
     shortened(&indented(text).unwrap_or_else(|| text.to_owned()), whole)
 }
 

@@ -1,12 +1,11 @@
-//! Tables that fit a terminal. Pure: from cells and a width to text.
+use unicode_width::UnicodeWidthStr;
 
-use std::borrow::Cow;
+use super::records::records_of;
+use super::wrap::{COLUMN_GAP, escape_control, joined, shortened, wrap};
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// A column, and what happens to it on a narrow terminal. Only a [`text`] is ever shortened.
+/// A column, and how it behaves on a narrow terminal. Only a [`text`] is ever shortened.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub struct Column {
     name: &'static str,
     kind: Kind,
 }
@@ -14,17 +13,19 @@ pub(super) struct Column {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Always,
-    IfRoom,
+    IfItFits,
     Text,
 }
 
-/// Left out where it does not fit. Of several, those that come first in the heading stay.
-pub(super) const fn if_room(name: &'static str) -> Column {
-    Column { name, kind: Kind::IfRoom }
+/// A column that is left out where it does not fit. Of several, those that come first in the heading stay.
+#[must_use]
+pub const fn if_it_fits(name: &'static str) -> Column {
+    Column { name, kind: Kind::IfItFits }
 }
 
-/// Prose: shortened between two words, and left out where nearly nothing of it fits.
-pub(super) const fn text(name: &'static str) -> Column {
+/// A column of prose: shortened between two words, and left out where nearly nothing of it fits.
+#[must_use]
+pub const fn text(name: &'static str) -> Column {
     Column { name, kind: Kind::Text }
 }
 
@@ -36,40 +37,46 @@ impl From<&'static str> for Column {
 }
 
 /// Rows of text under a heading.
-pub(super) struct Rows {
+pub struct Table {
     columns: Vec<Column>,
     lines: Vec<Vec<String>>,
     /// Sentences under the table.
-    remark: Option<String>,
+    footer: Option<String>,
 }
 
-/// Between two columns.
-const GAP: usize = 2;
-/// Less than this of a text says nothing.
+/// Less of a text tells nothing.
 const SHORTEST_TEXT: usize = 16;
 
-impl Rows {
-    pub(super) fn new<const N: usize>(columns: [impl Into<Column>; N]) -> Self {
-        Self { columns: columns.map(Into::into).into(), lines: Vec::new(), remark: None }
+impl Table {
+    /// No rows yet.
+    #[must_use]
+    pub fn new<const N: usize>(columns: [impl Into<Column>; N]) -> Self {
+        Self { columns: columns.map(Into::into).into(), lines: Vec::new(), footer: None }
     }
 
-    pub(super) fn row<const N: usize>(mut self, row: [String; N]) -> Self {
+    /// With one more row.
+    #[must_use]
+    pub fn row<const N: usize>(mut self, row: [String; N]) -> Self {
         self.push(row);
         self
     }
 
-    pub(super) fn push<const N: usize>(&mut self, row: [String; N]) {
-        self.lines.push(row.map(|cell| harmless(&cell).replace(['\n', '\t'], " ")).into());
+    /// Adds a row.
+    pub fn push<const N: usize>(&mut self, row: [String; N]) {
+        self.lines.push(row.map(|cell| escape_control(&cell).replace(['\n', '\t'], " ")).into());
     }
 
-    pub(super) fn remark(mut self, remark: impl Into<String>) -> Self {
-        self.remark = Some(remark.into());
+    /// With these sentences under the table.
+    #[must_use]
+    pub fn footer(mut self, footer: impl Into<String>) -> Self {
+        self.footer = Some(footer.into());
         self
     }
 
-    /// The table, within this width if there is one. Where even the columns that are always shown do not fit, one record under
-    /// the other.
-    pub(super) fn render(&self, width: Option<usize>) -> String {
+    /// The text, within this width if there is one. Where even the columns that are always shown do not fit, it shows one record
+    /// under the other.
+    #[must_use]
+    pub fn render(&self, width: Option<usize>) -> String {
         let mut lines = if self.lines.is_empty() {
             Vec::new()
         } else if let Some(widths) = self.fit(width.unwrap_or(usize::MAX)) {
@@ -79,8 +86,8 @@ impl Rows {
             let records: Vec<_> = self.lines.iter().map(|line| names().zip(line.iter().cloned()).collect()).collect();
             records_of(&records, width)
         };
-        lines.extend(self.remark.iter().flat_map(|remark| wrap(remark, width)));
-        text_of(&lines)
+        lines.extend(self.footer.iter().flat_map(|footer| wrap(footer, width)));
+        joined(&lines)
     }
 
     /// The width of each column that is shown.
@@ -92,7 +99,7 @@ impl Rows {
             .collect();
         let mut widths: Vec<Option<usize>> = vec![None; natural.len()];
         let used = |widths: &[Option<usize>]| {
-            widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+            widths.iter().flatten().map(|width| width + COLUMN_GAP).sum::<usize>().saturating_sub(COLUMN_GAP)
         };
         for at in self.of_kind(|kind| kind == Kind::Always) {
             widths[at] = Some(natural[at]);
@@ -100,12 +107,12 @@ impl Rows {
         if used(&widths) > width {
             return None;
         }
-        // What says nothing comes last.
+        // Columns without a value come last.
         let (blank, telling): (Vec<_>, Vec<_>) =
             self.of_kind(|kind| kind != Kind::Always).partition(|at| self.is_blank(*at));
         for at in telling.into_iter().chain(blank) {
             let least = if self.columns[at].kind == Kind::Text { natural[at].min(SHORTEST_TEXT) } else { natural[at] };
-            if used(&widths) + GAP + least <= width {
+            if used(&widths) + COLUMN_GAP + least <= width {
                 widths[at] = Some(least);
             }
         }
@@ -129,7 +136,7 @@ impl Rows {
         let line = |cell: &dyn Fn(usize, usize) -> String| {
             let padded = |(at, width): &(usize, usize)| {
                 let cell = cell(*at, *width);
-                let space = " ".repeat(width.saturating_sub(cell.width()) + GAP);
+                let space = " ".repeat(width.saturating_sub(cell.width()) + COLUMN_GAP);
                 cell + &space
             };
             shown.iter().map(padded).collect::<String>().trim_end().to_owned()
@@ -146,95 +153,6 @@ impl Rows {
     }
 }
 
-/// Records of names and values, one under the other.
-pub(super) fn render_records(records: &[Vec<(String, String)>], width: Option<usize>) -> String {
-    text_of(&records_of(records, width))
-}
-
-fn records_of(records: &[Vec<(String, String)>], width: Option<usize>) -> Vec<String> {
-    let longest = records.iter().flatten().map(|(name, _)| name.width()).max().unwrap_or_default();
-    let mut lines = Vec::new();
-    for (number, record) in records.iter().enumerate() {
-        if records.len() > 1 {
-            lines.push(format!("─[ {} ]─", number + 1));
-        }
-        for (name, value) in record {
-            let value = harmless(value);
-            let room = width.map(|width| width.saturating_sub(longest + GAP));
-            let beside = wrap(&value, room);
-            // Lines of their own, and a word that does not fit beside the name, begin at the left.
-            if value.contains('\n') || room.is_some_and(|room| beside.iter().any(|line| line.width() > room)) {
-                lines.push(name.clone());
-                lines.extend(wrap(&value, width));
-                continue;
-            }
-            for (at, line) in beside.iter().enumerate() {
-                let name = if at == 0 { name } else { "" };
-                let space = " ".repeat(longest - name.width() + GAP);
-                lines.push(format!("{name}{space}{line}").trim_end().to_owned());
-            }
-        }
-    }
-    lines
-}
-
-/// Lines no longer than the width, broken between words only.
-pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
-    let width = width.unwrap_or(usize::MAX);
-    let mut lines = Vec::new();
-    for line in text.split('\n') {
-        let mut rest = line;
-        while rest.width() > width {
-            // The word that does not fit stays whole.
-            let Some(end) =
-                head(rest, width + 1).rfind(' ').filter(|end| !rest[..*end].trim().is_empty()).or_else(|| {
-                    let start = rest.len() - rest.trim_start().len();
-                    rest[start..].find(' ').map(|end| start + end)
-                })
-            else {
-                break;
-            };
-            lines.push(rest[..end].trim_end().to_owned());
-            rest = rest[end..].trim_start();
-        }
-        lines.push(rest.to_owned());
-    }
-    lines
-}
-
-/// At most this width; cut between two words, so that an id in it is either whole or not there.
-fn shortened(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let fits = head(text, width.saturating_sub(1));
-    let whole = if text[fits.len()..].starts_with(' ') { fits.len() } else { fits.rfind(' ').unwrap_or(fits.len()) };
-    format!("{}…", fits[..whole].trim_end())
-}
-
-/// The longest beginning that is no wider than this.
-fn head(text: &str, width: usize) -> &str {
-    let mut used = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        used += c.width().unwrap_or_default();
-        used > width
-    });
-    end.map_or(text, |(at, _)| &text[..at])
-}
-
-fn text_of(lines: &[String]) -> String {
-    lines.iter().flat_map(|line| [line, "\n"]).collect()
-}
-
-/// A terminal obeys control characters, and what publishers send may hold any.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    text.chars().map(|c| if obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,15 +161,21 @@ mod tests {
     const TIME: &str = "2026-01-05T12:00:00Z";
     const ERROR: &str = "the event 0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0 belongs to another team than the message says";
 
-    fn rows() -> Rows {
-        let columns =
-            [Column::from("#"), if_room("at"), "reason".into(), "message".into(), text("error"), if_room("event")];
+    fn rows() -> Table {
+        let columns = [
+            Column::from("#"),
+            if_it_fits("at"),
+            "reason".into(),
+            "message".into(),
+            text("error"),
+            if_it_fits("event"),
+        ];
         let row =
             |n: u32| [n.to_string(), TIME.into(), "attempts_exhausted".into(), ID.into(), ERROR.into(), "-".into()];
-        Rows::new(columns)
+        Table::new(columns)
             .row(row(9))
             .row(row(10))
-            .remark(format!("2 of 2 dead letters, --exactly 2-2-{ID} names them"))
+            .footer(format!("2 of 2 dead letters, --exactly 2-2-{ID} names them"))
     }
 
     /// Every word of the output is a word of what went in, whole.
@@ -307,14 +231,7 @@ mod tests {
     #[test]
     fn wide_characters_and_control_characters_do_not_shift_a_column() {
         let rows =
-            Rows::new(["name", "id"]).row(["会議室".into(), "1".into()]).row(["a\u{1b}[2J\nb".into(), "2".into()]);
+            Table::new(["name", "id"]).row(["会議室".into(), "1".into()]).row(["a\u{1b}[2J\nb".into(), "2".into()]);
         assert_eq!(rows.render(None), "name          id\n────────────  ──\n会議室        1\na\\u{1b}[2J b  2\n");
-    }
-
-    #[test]
-    fn indentation_and_line_breaks_of_a_record_stay() {
-        let record = vec![("id".to_owned(), ID.to_owned()), ("data".to_owned(), "{\n  \"a\": 1\n}".to_owned())];
-        let shown = render_records(&[record], Some(80));
-        assert_eq!(shown, format!("id    {ID}\ndata\n{{\n  \"a\": 1\n}}\n"));
     }
 }

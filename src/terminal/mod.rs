@@ -1,0 +1,12 @@
+//! Text laid out for a terminal: tables that fit its width, records of names and values, JSON for people. Pure; the printing is
+//! `cli::output`'s.
+
+mod json;
+mod records;
+mod table;
+mod wrap;
+
+pub use json::for_the_screen;
+pub use records::render_records;
+pub use table::{Column, Table, if_it_fits, text};
+pub use wrap::{escape_control, wrap};
