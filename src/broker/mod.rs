@@ -19,7 +19,7 @@ pub use connection::address::BrokerAddress;
 pub use connection::connect::ConnectFailure;
 pub use connection::greeting::{Greeting, greeting};
 pub use consume::delivery::{ChannelGone, Delivery};
-pub use consume::subscription::{Subscription, Taken};
+pub use consume::subscription::{Subscription, SubscriptionEnd};
 pub use dead_letters::export::ExportedLetter;
 pub use dead_letters::queue::{DeadLetterQueue, HeldLetter};
 pub use dead_letters::read::DeadLetter;

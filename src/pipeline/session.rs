@@ -12,7 +12,7 @@ use super::slow_events::Slow;
 use super::supervisor::{Pipeline, pause};
 use super::suspects::Suspects;
 use crate::backoff::Backoff;
-use crate::broker::{BrokerError, Delivery, Subscription, Taken};
+use crate::broker::{Delivery, Subscription};
 use crate::clock;
 use crate::lifecycle::Stop;
 use crate::policy::{EventEnd, Rule, merge};
@@ -89,15 +89,13 @@ impl Pipeline {
                 biased;
                 () = stop.soft.cancelled() => return End::Stopped,
                 () = sleep_until(next_try), if !open.letters.is_empty() => None,
-                taken = subscription.take(BATCH) => Some(taken),
+                taken = subscription.next_batch(BATCH) => Some(taken),
                 () = ready(()), if in_doubt || !open.slow.is_empty() => None,
             };
             let ended = match taken {
-                Some(Taken::Batch(batch)) => self.work(batch, subscription, open, stop).await,
-                Some(Taken::Ended(error)) => {
-                    let error =
-                        error.as_ref().map_or_else(|| "cancelled by the broker".to_owned(), BrokerError::one_line);
-                    tracing::warn!(error, "subscription ended; beginning again");
+                Some(Ok(batch)) => self.work(batch, subscription, open, stop).await,
+                Some(Err(end)) => {
+                    tracing::warn!(error = %end, "subscription ended; beginning again");
                     Err(End::Lost)
                 }
                 None if !open.letters.is_empty() && next_try <= Instant::now() => {
@@ -113,7 +111,7 @@ impl Pipeline {
             if let Err(end) = ended {
                 return end;
             }
-            if let Err(error) = subscription.widen(!open.is_settled()).await {
+            if let Err(error) = subscription.raise_prefetch(!open.is_settled()).await {
                 tracing::warn!(error = error.one_line(), "subscription ended; beginning again");
                 return End::Lost;
             }

@@ -83,7 +83,7 @@ impl Pipeline {
                     if end == End::Lost {
                         self.health.set(Dependency::Rabbitmq, false);
                     }
-                    subscription.end().await;
+                    subscription.close().await;
                     if began.elapsed() > GOOD_EPOCH {
                         pauses.reset();
                     }

@@ -9,43 +9,48 @@ use crate::broker::connection::connect::{answer, close, connect, open_channel};
 use crate::broker::error::BrokerError;
 use crate::broker::topology::names::Topology;
 
-/// Deliveries of a message from which on it is suspected of crashing whoever takes it. Far from the limit, and more than a few
-/// restarts.
+/// Deliveries of one message from which on it is suspected of crashing its worker: far below the delivery limit, and more than a few
+/// restarts cause.
 const SUSPECT_FROM: u32 = 5;
 
-/// One connection that consumes: everything that was delivered on it belongs to it and ends with it.
+/// A connection that consumes. Everything that was delivered on it ends with it.
 ///
-/// A crash counts as a delivery for all that the worker held, which is a whole prefetch. So that a message that crashes worker after
-/// worker takes no neighbour with it to the delivery limit, a subscription begins with one message at a time, and goes on so while what
-/// comes is suspect: what was returned comes first.
+/// A crash counts as a delivery for every message that the worker held, which is up to a whole prefetch. A message that crashes one
+/// worker after another must not take its neighbours with it to the delivery limit. So a subscription begins with one message at a
+/// time, and stays there while what comes is suspect; the broker delivers returned messages first.
 pub struct Subscription {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
     queue: String,
     prefetch: u16,
-    /// One message at a time.
-    careful: bool,
-    /// What was taken last is beyond suspicion.
-    clean: bool,
-    /// What the first consumer had received when it was cancelled: to be handed out before anything else, because an acknowledgement of
-    /// several covers it.
+    /// The prefetch is still 1.
+    one_at_a_time: bool,
+    /// The last delivery is not suspected of a crash.
+    unsuspicious: bool,
+    /// What the first consumer had received when it was cancelled. Returned before anything else, because an acknowledgement with
+    /// `multiple` covers it.
     left: Vec<Delivery>,
-    /// The end, when it was met behind deliveries that had to be returned first. lapin tells of a cancel only once.
-    ended: Option<Taken>,
+    /// The end, met behind deliveries that had to be returned first: lapin reports a cancel only once.
+    end: Option<SubscriptionEnd>,
 }
 
-/// What a look at the subscription brought.
-pub enum Taken {
-    /// What had arrived, at least one message.
-    Batch(Vec<Delivery>),
-    /// The subscription has ended: connection or channel lost (with the error), or cancelled by the broker because the
-    /// queue was deleted or the like (without one).
-    Ended(Option<BrokerError>),
+/// Why a subscription has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscriptionEnd {
+    /// The broker has cancelled the consumer, because the queue was deleted or the like.
+    #[error("cancelled by the broker")]
+    Cancelled,
+    /// The connection or the channel is lost.
+    #[error("{}", .0.one_line())]
+    Lost(BrokerError),
 }
 
 impl Subscription {
-    /// Connects, ensures the topology and starts to consume.
+    /// Connects, declares or verifies the topology, and starts to consume.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, refuses the login, or lacks a part of the topology.
     pub async fn open(address: &BrokerAddress, topology: &Topology, prefetch: u16) -> Result<Self, BrokerError> {
         let connection = connect(address, "consumer").await?;
         match Self::start(&connection, topology).await {
@@ -55,10 +60,10 @@ impl Subscription {
                 consumer,
                 queue: topology.queue().to_owned(),
                 prefetch,
-                careful: true,
-                clean: false,
+                one_at_a_time: true,
+                unsuspicious: false,
                 left: Vec::new(),
-                ended: None,
+                end: None,
             }),
             Err(error) => {
                 close(&connection).await;
@@ -74,80 +79,90 @@ impl Subscription {
         Ok((channel, consumer))
     }
 
-    /// To be called when a batch is settled: goes over to a whole prefetch, once what came is beyond suspicion. So is one that is
-    /// `waiting` for its letter to be placed: it has crashed nobody. Not to be dropped half-way, which would leave a consumer that
-    /// nobody listens to.
-    pub async fn widen(&mut self, waiting: bool) -> Result<(), BrokerError> {
-        if !self.careful || !(self.clean || waiting) {
+    /// Call this after each settled batch. Raises the prefetch from 1 once the last delivery is not suspected of a crash. A message
+    /// whose retry copy or dead letter is `waiting` for its confirm has crashed nobody either.
+    ///
+    /// Not cancel-safe: dropped half-way it leaves a consumer that nobody reads.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn raise_prefetch(&mut self, waiting: bool) -> Result<(), BrokerError> {
+        if !self.one_at_a_time || !(self.unsuspicious || waiting) {
             return Ok(());
         }
         let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-        answer("take more at a time", cancelled).await?;
+        answer("raise the prefetch", cancelled).await?;
         while let Some(Some(Ok(delivery))) = self.consumer.next().now_or_never() {
             self.left.push(Delivery::from_lapin(delivery));
         }
         self.consumer = consume(&self.channel, &self.queue, self.prefetch).await?;
-        self.careful = false;
+        self.one_at_a_time = false;
         Ok(())
     }
 
-    /// Waits for a message, then takes with it whatever else has arrived, at most `most`; never waits for more.
+    /// Waits for a message and returns it with whatever else has arrived, at most `max` messages; never waits for more than the first.
     ///
-    /// Cancel-safe: a message is taken only with the batch it is returned in.
-    pub async fn take(&mut self, most: usize) -> Taken {
-        if let Some(end) = self.ended.take() {
-            return end;
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// When the subscription has ended.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>, SubscriptionEnd> {
+        if let Some(end) = self.end.take() {
+            return Err(end);
         }
         if !self.left.is_empty() {
-            return Taken::Batch(std::mem::take(&mut self.left));
+            return Ok(std::mem::take(&mut self.left));
         }
-        let first = match self.consumer.next().await {
-            Some(Ok(delivery)) => Delivery::from_lapin(delivery),
-            Some(Err(error)) => return Taken::Ended(Some(BrokerError::during("consume")(error))),
-            None => return Taken::Ended(None),
-        };
-        self.clean = first.deliveries() < SUSPECT_FROM;
+        let first = delivery(self.consumer.next().await)?;
+        self.unsuspicious = first.deliveries() < SUSPECT_FROM;
         let mut batch = vec![first];
-        while batch.len() < most {
-            match self.consumer.next().now_or_never() {
-                Some(Some(Ok(delivery))) => batch.push(Delivery::from_lapin(delivery)),
-                Some(Some(Err(error))) => self.ended = Some(Taken::Ended(Some(BrokerError::during("consume")(error)))),
-                Some(None) => self.ended = Some(Taken::Ended(None)),
-                None => break,
-            }
-            if self.ended.is_some() {
-                break;
+        while batch.len() < max {
+            let Some(arrived) = self.consumer.next().now_or_never() else { break };
+            match delivery(arrived) {
+                Ok(delivery) => batch.push(delivery),
+                Err(end) => {
+                    self.end = Some(end);
+                    break;
+                }
             }
         }
-        Taken::Batch(batch)
+        Ok(batch)
     }
 
-    /// Whether the channel still stands, so that an acknowledgement can reach the broker.
+    /// Whether the channel is open, so that an acknowledgement can reach the broker.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.channel.status().connected()
     }
 
-    /// Ends the subscription: takes nothing more, gives everything unsettled back to the queue, closes.
-    pub async fn end(self) {
+    /// Stops consuming, returns everything unacknowledged to the queue, and closes the connection.
+    pub async fn close(self) {
         if self.is_alive() {
             let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
             answer("cancel the consumer", cancelled).await.ok();
-            // Tag 0 and multiple: all that is outstanding on the channel, the part still in lapin's buffer included. nack,
-            // because from 4.3 on it is not counted towards the delivery limit, as closing would be.
+            // Tag 0 with multiple: everything unacknowledged on the channel, with what is still in lapin's buffer. nack with requeue,
+            // because from RabbitMQ 4.3 on it does not count towards the delivery limit, as closing would.
             let options = BasicNackOptions { multiple: true, requeue: true };
-            answer("give messages back", self.channel.basic_nack(0, options)).await.ok();
+            answer("return messages to the queue", self.channel.basic_nack(0, options)).await.ok();
         }
         close(&self.connection).await;
     }
 }
 
-/// One consumer at a time takes on a channel: an acknowledgement of several covers the whole channel.
+fn delivery(arrived: Option<lapin::Result<lapin::message::Delivery>>) -> Result<Delivery, SubscriptionEnd> {
+    match arrived {
+        Some(Ok(delivery)) => Ok(Delivery::from_lapin(delivery)),
+        Some(Err(error)) => Err(SubscriptionEnd::Lost(BrokerError::during("consume")(error))),
+        None => Err(SubscriptionEnd::Cancelled),
+    }
+}
+
+/// Starts a consumer. One at a time reads on a channel, because an acknowledgement with `multiple` covers the whole channel.
 async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
-    // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. Not global:
-    // quorum queues refuse that.
+    // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. global is false:
+    // quorum queues refuse a global prefetch.
     answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
-    // no_ack false: acknowledged after the commit. exclusive false: replicas share the queue. The broker names the consumer.
+    // no_ack is false: acknowledged after the commit. exclusive is false: replicas share the queue. The broker names the consumer.
     let options = BasicConsumeOptions { no_ack: false, exclusive: false, ..Default::default() };
     answer("consume", channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await
 }
