@@ -21,9 +21,13 @@ mod retention;
 mod rules;
 mod schema;
 mod snapshots;
+#[allow(dead_code)] // until every function uses it
+mod statement;
+#[allow(dead_code)]
+mod transaction;
 
 pub use connection::connect::ConnectFailure;
-pub use database::{Database, Limits};
+pub use database::Database;
 pub use error::{StorageError, Verdict};
 pub use inspection::{
     Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
@@ -45,3 +49,4 @@ pub use schema::table_shape::Misshape;
 pub use snapshots::import::NewRow;
 pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};
 pub use snapshots::store::{SnapshotStore, StoreError};
+pub use transaction::Limits;

@@ -3,3 +3,4 @@
 pub(super) mod connect;
 pub(super) mod database_url;
 pub(super) mod outstanding;
+pub(super) mod pool;

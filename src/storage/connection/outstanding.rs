@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 
 /// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
 /// pooler the next transaction on it may be anybody's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub(in crate::storage) struct Backend {
     pub(in crate::storage) pid: i32,
     pub(in crate::storage) began: OffsetDateTime,
@@ -44,7 +44,7 @@ pub(in crate::storage) enum Advice {
     /// Nothing is unanswered.
     GoOn,
     /// Something is; look, and go on.
-    LookFirst,
+    CheckFirst,
     /// Some are, and it is not yet time to look again; there is room for more.
     GoOnMeanwhile,
     /// As many as may be are unanswered, and the next look is due in this time.
@@ -74,7 +74,7 @@ impl Outstanding {
         let wait = state.next_look.saturating_duration_since(Instant::now());
         match unanswered {
             0 => Advice::GoOn,
-            _ if wait.is_zero() => Advice::LookFirst,
+            _ if wait.is_zero() => Advice::CheckFirst,
             _ if unanswered < self.most => Advice::GoOnMeanwhile,
             _ => Advice::Wait(unanswered, wait),
         }
@@ -164,7 +164,7 @@ mod tests {
         let backend = |pid| Backend { pid, began: OffsetDateTime::UNIX_EPOCH };
         assert_eq!(outstanding.advice(), Advice::GoOn);
         outstanding.abandon(backend(1));
-        assert_eq!(outstanding.advice(), Advice::LookFirst);
+        assert_eq!(outstanding.advice(), Advice::CheckFirst);
         outstanding.unanswered(false);
         assert_eq!(outstanding.advice(), Advice::GoOnMeanwhile);
         outstanding.unanswered(true);

@@ -4,8 +4,9 @@ use sqlx::postgres::PgSslMode;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::storage::connection::connect::{self, ConnectFailure, place};
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// How the way to the server is protected, by the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 use time::OffsetDateTime;
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::schema::migrate::MIGRATIONS;
+use crate::storage::transaction::Limits;
 
 /// What the server says of itself and of the role.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -41,7 +42,7 @@ impl Database {
     pub async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
         const WHAT: &str = "ask the server about itself";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let facts = sqlx::query_as(
                 "SELECT current_setting('server_version_num')::int AS version_number, current_setting('server_version') AS version, \
                         current_user::text AS role, \
@@ -71,7 +72,7 @@ impl Database {
         }
         let applied: Vec<(i64, Vec<u8>)> = self
             .within(Limits::SHORT, WHAT, async {
-                let mut tx = self.begin(Limits::SHORT, None).await?;
+                let mut tx = self.begin_within(Limits::SHORT, None).await?;
                 let applied =
                     sqlx::query_as("SELECT version, checksum FROM snapshot_lifecycle.migrations ORDER BY version")
                         .persistent(false)

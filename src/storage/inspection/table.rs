@@ -1,5 +1,6 @@
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// The work that an index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +115,7 @@ impl Database {
     pub async fn guards(&self) -> Result<Guards, StorageError> {
         const WHAT: &str = "look at row-level security and the trigger";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let guards = sqlx::query_as(
                 "SELECT c.relrowsecurity AS isolated, row_security_active(c.oid) AS binds_role, \
                         EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid \
@@ -141,7 +142,7 @@ impl Database {
     pub async fn indexes(&self) -> Result<Vec<Index>, StorageError> {
         const WHAT: &str = "look at the indexes";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let indexes = sqlx::query_as(
                 "SELECT format('%I.%I', n.nspname, c.relname) AS name, pg_get_indexdef(c.oid) AS definition, \
                         i.indisvalid AND i.indisready AND i.indislive AS valid, i.indpred IS NULL AS whole \
@@ -163,7 +164,7 @@ impl Database {
     pub async fn references(&self) -> Result<Vec<Reference>, StorageError> {
         const WHAT: &str = "look for tables that refer to snapshots";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let references = sqlx::query_as(
                 "SELECT format('%I.%I', n.nspname, c.relname) AS \"table\", k.confdeltype::text IN ('a', 'r') AS blocks, k.confdeltype::text = 'c' AS cascades, \
                         CASE WHEN NOT EXISTS ( \
@@ -189,7 +190,7 @@ impl Database {
     pub async fn upkeep(&self) -> Result<Option<TableUpkeep>, StorageError> {
         const WHAT: &str = "look at autovacuum";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let upkeep = sqlx::query_as(
                 "SELECT COALESCE((p.own->>'autovacuum_enabled')::bool, true) AS autovacuum, COALESCE(s.n_dead_tup, 0) AS dead, \
                         (COALESCE(p.own->>'autovacuum_vacuum_threshold', current_setting('autovacuum_vacuum_threshold'))::float8 \

@@ -4,9 +4,10 @@ use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::schema::migrate::{MigrateError, TRIES_AGAINST_LOCKS};
+use crate::storage::transaction::Limits;
 
 /// A recorded status change.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -137,7 +138,7 @@ impl Database {
     ) -> Result<Vec<OutboxRecord>, StorageError> {
         const WHAT: &str = "read the outbox";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let records = sqlx::query_as(
                 "SELECT id, message_id, event_id, team_id, status, occurred_at, EXISTS ( \
                      SELECT FROM snapshot_lifecycle.outbox AS e \
@@ -162,7 +163,7 @@ impl Database {
     pub async fn remove_from_outbox(&self, ids: &[i64]) -> Result<(), StorageError> {
         const WHAT: &str = "remove what is published from the outbox";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             sqlx::query("DELETE FROM snapshot_lifecycle.outbox WHERE id = ANY($1)")
                 .persistent(false)
                 .bind(ids)
@@ -178,7 +179,7 @@ impl Database {
     pub async fn outbox_backlog(&self) -> Result<OutboxBacklog, StorageError> {
         const WHAT: &str = "measure the outbox";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let (pending, oldest_seconds) = sqlx::query_as(
                 "SELECT count(*), GREATEST(0, extract(epoch FROM clock_timestamp() - COALESCE(min(occurred_at), clock_timestamp())))::bigint \
                  FROM snapshot_lifecycle.outbox",
@@ -197,7 +198,7 @@ impl Database {
     pub async fn outbox_triggers(&self) -> Result<Vec<OutboxTrigger>, StorageError> {
         const WHAT: &str = "look for the outbox's trigger";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let triggers = sqlx::query_as(TRIGGERS)
                 .persistent(false)
                 .bind(VERSION)
@@ -217,7 +218,7 @@ impl Database {
     pub async fn install_outbox(&self, source: &OutboxSource) -> Result<(), OutboxError> {
         const WHAT: &str = "install the outbox's trigger";
         let problem = self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let (problem, statements): (Option<String>, Option<String>) = sqlx::query_as(INSTALL)
                 .persistent(false)
                 .bind(&source.schema)
@@ -278,7 +279,7 @@ impl Database {
     pub async fn uninstall_outbox(&self, triggers: &[OutboxTrigger]) -> Result<(), StorageError> {
         const WHAT: &str = "uninstall the outbox's trigger";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             for OutboxTrigger { made: Made { function, .. }, .. } in triggers {
                 // The server has quoted the name. Its triggers go with it; to drop those by themselves one must own the table.
                 let drop = format!("DROP FUNCTION IF EXISTS {function} CASCADE");

@@ -4,8 +4,9 @@ use sqlx::postgres::PgListener;
 use tokio::time::{Instant, timeout};
 
 use super::records::CHANNEL;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// Tells when the host has recorded something, where the connection allows it: behind a pooler in transaction mode nobody is
 /// told, so there the outbox is looked at from time to time.
@@ -75,7 +76,7 @@ impl Database {
         let mut listener = PgListener::connect_with(&self.pool_of_one()).await.map_err(StorageError::during(WHAT))?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await.map_err(StorageError::during(WHAT))?;
-        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let mut tx = self.begin_within(Limits::SHORT, None).await?;
         sqlx::query("SELECT pg_notify($1, 'echo')")
             .persistent(false)
             .bind(CHANNEL)
@@ -94,7 +95,7 @@ impl Database {
     async fn is_told(&self) -> Result<bool, StorageError> {
         const WHAT: &str = "look at the server's port";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             // Where transactions may be prepared, the trigger does not notify.
             let (port, notifies): (Option<i32>, bool) =
                 sqlx::query_as("SELECT inet_server_port(), current_setting('max_prepared_transactions') = '0'")

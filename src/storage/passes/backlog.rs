@@ -1,7 +1,8 @@
 use time::OffsetDateTime;
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// What the gauges show of the database.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +21,7 @@ impl Database {
     /// Reads the gauges in one statement, an index-only scan over what is expired.
     pub async fn backlog(&self) -> Result<Backlog, StorageError> {
         self.within(Limits::SHORT, "measure the backlog", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let (expired, oldest_expired_seconds, last_ttl_pass, last_cap_pass) = sqlx::query_as(
                 "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::float8, \
                         (SELECT completed_at FROM snapshot_lifecycle.lease WHERE name = 'ttl'), \

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// The moment of the next delete is never further ahead than this, with some seconds for good measure: two deleters at most, each with a
 /// batch of a second. Beyond it, the database's clock has stepped back since.
@@ -23,7 +24,7 @@ impl Database {
         const WHAT: &str = "read the delete budget";
         let (seconds, set_back) = self
             .within(Limits::SHORT, WHAT, async {
-                let mut tx = self.begin(Limits::SHORT, None).await?;
+                let mut tx = self.begin_within(Limits::SHORT, None).await?;
                 let answer: (f64, bool) = sqlx::query_as(
                     "WITH set_back AS ( \
                          UPDATE snapshot_lifecycle.delete_budget SET free_at = clock_timestamp() \

@@ -12,9 +12,10 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::schema::access::{Problems, silent_problems};
+use crate::storage::transaction::Limits;
 
 /// The passes that one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Database {
         const WHAT: &str = "take the lease";
         let (taken, due, ahead) = self
             .within(Limits::SHORT, WHAT, async {
-                let mut tx = self.begin(Limits::SHORT, None).await?;
+                let mut tx = self.begin_within(Limits::SHORT, None).await?;
                 let answer: (bool, bool, bool) = sqlx::query_as(ACQUIRE)
                     .persistent(false)
                     .bind(name.as_str())
@@ -110,7 +111,7 @@ impl Database {
     /// Lengthens the lease in a transaction of its own; `false` where another has it.
     pub async fn renew_lease(&self, name: LeaseName<'_>, holder: Uuid) -> Result<bool, StorageError> {
         self.within(Limits::SHORT, "renew the lease", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let ours = renew_in(&mut tx, name, holder).await?;
             Self::commit(tx).await?;
             Ok(ours)
@@ -121,7 +122,7 @@ impl Database {
     /// Gives the lease back, and notes the end of the pass where it ended well.
     pub async fn release_lease(&self, name: LeaseName<'_>, holder: Uuid, completed: bool) -> Result<(), StorageError> {
         self.within(Limits::SHORT, "give the lease back", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             sqlx::query(
                 "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp(), \
              completed_at = CASE WHEN $3 THEN clock_timestamp() ELSE completed_at END \

@@ -2,9 +2,10 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::policy::RetentionPolicy;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::schema::access::{AccessError, Problems, silent_problems};
+use crate::storage::transaction::Limits;
 
 /// The policy as it stands in this transaction: read with each batch, so a change holds from the next one on.
 pub(in crate::storage) async fn load(tx: &mut Transaction<'static, Postgres>) -> Result<RetentionPolicy, StorageError> {
@@ -137,7 +138,7 @@ impl Database {
     pub async fn retention(&self) -> Result<Vec<TypeRetention>, StorageError> {
         const WHAT: &str = "read the retention policy";
         self.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let rows: Vec<(String, i64, bool, i64, i64)> = sqlx::query_as(
                 "WITH counted AS ( \
                      SELECT COALESCE(r.snapshot_type, '*') AS snapshot_type, sum(s.n)::bigint AS n, sum(s.with_event)::bigint AS with_event \
@@ -167,7 +168,7 @@ impl Database {
     pub async fn count_of_type(&self, snapshot_type: &str) -> Result<(i64, i64), StorageError> {
         const WHAT: &str = "count snapshots of a type";
         self.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let counts = sqlx::query_as(concat!(
                 "SELECT count(*), count(event_id) FROM ONLY public.snapshots AS s WHERE ",
                 of_type!()
@@ -187,7 +188,7 @@ impl Database {
     pub async fn set_retention(&self, snapshot_type: &str, ttl_seconds: i64, keep: bool) -> Result<(), StorageError> {
         const WHAT: &str = "change the retention policy";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             sqlx::query(concat!(
                 "INSERT INTO snapshot_lifecycle.retention (snapshot_type, ttl, keep_after_event) VALUES ($1, ", ttl!(), ", $3) \
                  ON CONFLICT (snapshot_type) DO UPDATE SET ttl = excluded.ttl, keep_after_event = excluded.keep_after_event"
@@ -208,7 +209,7 @@ impl Database {
     pub async fn may_set_retention(&self, restamp: bool) -> Result<bool, StorageError> {
         const WHAT: &str = "check the role's privileges";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let may = sqlx::query_scalar(
                 "SELECT has_table_privilege('snapshot_lifecycle.retention', 'INSERT') AND has_table_privilege('snapshot_lifecycle.retention', 'UPDATE') \
                     AND (NOT $1 OR has_column_privilege('public.snapshots', 'expires_at', 'UPDATE'))",
@@ -228,7 +229,7 @@ impl Database {
     pub async fn count_restamp(&self, snapshot_type: &str, ttl_seconds: i64) -> Result<Restamp, StorageError> {
         const WHAT: &str = "count what would be restamped";
         self.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let (earlier, later, without_expires_at, expired_at_once, without_created_at) = sqlx::query_as(concat!(
                 "SELECT count(*) FILTER (WHERE created_at + ",
                 ttl!(),
@@ -264,7 +265,7 @@ impl Database {
     ) -> Result<(i64, Option<Uuid>), StorageError> {
         const WHAT: &str = "restamp snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
             let changed = sqlx::query_as(concat!(
                 "WITH page AS MATERIALIZED ( \
                      SELECT s.id FROM ONLY public.snapshots AS s \

@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::batch::{Batch, NextRow, kept_rows};
 use super::timestamp::Timestamp;
 use crate::policy::Rule;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::passes::lease::LeaseName;
 use crate::storage::passes::{delete_budget, lease};
 use crate::storage::schema::access;
+use crate::storage::transaction::Limits;
 
 /// A team with more snapshots than the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Database {
     /// not read `teams`, to which the worker needs no access.
     pub async fn look_for_overfull(&self, cap: u32, after: Option<Uuid>) -> Result<Look, StorageError> {
         self.within(Limits::LOOK, "find teams above the cap", async {
-            let mut tx = self.begin(Limits::LOOK, None).await?;
+            let mut tx = self.begin_within(Limits::LOOK, None).await?;
             // Where rows are hidden, no team seems to be above the cap.
             access::require(&mut tx).await?;
             let teams: Vec<(Uuid, bool)> = sqlx::query_as(
@@ -123,7 +124,7 @@ impl Database {
     ) -> Result<Option<Batch<CapPlace>>, StorageError> {
         const WHAT: &str = "evict snapshots above the cap";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, Some(Rule::Cap)).await?;
+            let mut tx = self.begin_within(Limits::SHORT, Some(Rule::Cap)).await?;
             if !lease::renew_to_delete(&mut tx, LeaseName::Cap, holder).await? {
                 return Ok(None);
             }
@@ -168,7 +169,7 @@ impl Database {
     ) -> Result<Option<NextRow<CapPlace>>, StorageError> {
         const WHAT: &str = "find the next snapshot to evict";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let row: Option<(Uuid, Timestamp)> =
                 sqlx::query_as(concat!("WITH ", doomed!(), " SELECT id, age FROM doomed"))
                     .persistent(false)
@@ -189,7 +190,7 @@ impl Database {
     /// Counts one team's snapshots and those above the cap.
     pub async fn count_excess(&self, team: OverfullTeam, cap: u32) -> Result<Excess, StorageError> {
         self.within(Limits::LONG, "count the team's snapshots", async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let snapshots: i64 = sqlx::query_scalar("SELECT count(*) FROM ONLY public.snapshots WHERE team_id = $1")
                 .persistent(false)
                 .bind(team.0)

@@ -11,9 +11,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::policy::{EventEnd, Rule};
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::retention::policy::{self, Terms};
+use crate::storage::transaction::Limits;
 
 /// What became of an event end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Database {
     /// Rows without `created_at` stay: nothing shows that they are older than the status. The TTL takes them.
     pub async fn end_events(&self, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
         self.within(limits, "delete the events' snapshots", async {
-            let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
+            let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
             let terms = policy::load_checked(&mut tx).await?;
             let columns = Columns::of(ends.iter());
             let deleted = delete(&mut tx, &columns, &terms).await?;
@@ -111,7 +112,7 @@ impl Database {
     /// waits for ever, or is refused.
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
         self.within(limits, "test whether a delete passes", async {
-            let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
+            let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
             policy::load_checked(&mut tx).await?;
             // It compares every column that the real one does: a column that was renamed, or has another type, fails each event.
             sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = $1 AND event_id = $1 AND team_id = $1 AND created_at <= pg_catalog.now() AND event_id IS NULL")
@@ -134,7 +135,7 @@ impl Database {
     /// What [`end_events`](Self::end_events) would do to one event, by type.
     pub async fn count_event(&self, end: &EventEnd) -> Result<EventCount, StorageError> {
         self.within(Limits::LONG, "count the event's snapshots", async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let terms = policy::load_checked(&mut tx).await?;
             let rows: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT snapshot_type::text, pg_catalog.count(*) FROM ONLY public.snapshots \

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::event_end::{Ended, owners_of_mismatched};
 use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::retention::policy::{self, Terms};
+use crate::storage::transaction::Limits;
 
 /// Ids that one look finds at most.
 const ROWS_PER_LOOK: i64 = 100_000;
@@ -187,7 +188,7 @@ impl Database {
     async fn find_rows(&self, steps: &mut EventSteps) -> Result<Option<Vec<Uuid>>, StorageError> {
         const WHAT: &str = "find the event's snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin(Limits::LOOK, Some(Rule::EventEnd)).await?;
+            let mut tx = self.begin_within(Limits::LOOK, Some(Rule::EventEnd)).await?;
             let terms = policy::load_checked(&mut tx).await?;
             let (ids, cutoff): (Vec<Uuid>, OffsetDateTime) = sqlx::query_as(
                 "SELECT ARRAY(SELECT id FROM ONLY public.snapshots \
@@ -222,7 +223,7 @@ impl Database {
         let mut tries = 1;
         loop {
             let done = self.within(limits, "delete some of the event's snapshots", async {
-                let mut tx = self.begin(limits, Some(Rule::EventEnd)).await?;
+                let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
                 let terms = policy::load_checked(&mut tx).await?;
                 let gone = delete_some(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?;
                 let kept = if gone.len() < ids.len() {

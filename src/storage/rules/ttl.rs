@@ -6,10 +6,11 @@ use uuid::Uuid;
 use super::batch::{Batch, NextRow, kept_rows};
 use super::timestamp::Timestamp;
 use crate::policy::Rule;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::passes::lease::LeaseName;
 use crate::storage::passes::{delete_budget, lease};
+use crate::storage::transaction::Limits;
 
 /// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
 ///
@@ -65,7 +66,7 @@ impl Database {
     /// The instant up to which one sweep deletes: now by the database's clock, fixed for the pass so that it ends.
     pub async fn ttl_cutoff(&self) -> Result<OffsetDateTime, StorageError> {
         self.within(Limits::SHORT, "read the database's clock", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let now = sqlx::query_scalar("SELECT now()")
                 .persistent(false)
                 .fetch_one(&mut *tx)
@@ -92,7 +93,7 @@ impl Database {
     ) -> Result<Option<Batch<TtlPlace>>, StorageError> {
         const WHAT: &str = "delete expired snapshots";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, Some(Rule::Ttl)).await?;
+            let mut tx = self.begin_within(Limits::SHORT, Some(Rule::Ttl)).await?;
             if !lease::renew_to_delete(&mut tx, LeaseName::Ttl, holder).await? {
                 return Ok(None);
             }
@@ -132,7 +133,7 @@ impl Database {
     ) -> Result<Option<NextRow<TtlPlace>>, StorageError> {
         const WHAT: &str = "find the next expired snapshot";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let row: Option<(Uuid, Timestamp)> = sqlx::query_as(concat!(
                 "WITH doomed AS MATERIALIZED (",
                 doomed!(),
@@ -156,7 +157,7 @@ impl Database {
     /// Counts what a sweep would delete now.
     pub async fn count_expired(&self) -> Result<Expired, StorageError> {
         self.within(Limits::LONG, "count expired snapshots", async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let (rows, oldest_seconds) = sqlx::query_as(
                 "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::bigint \
                  FROM ONLY public.snapshots WHERE expires_at <= now()",

@@ -1,7 +1,8 @@
 use sqlx::{Postgres, Transaction};
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// Why the worker refuses to run on this database with this role; each says the fix.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +98,7 @@ impl Database {
             return Err(AccessError::NotMigrated(missing.len()));
         }
         let problems = self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let mut role_problems = lacking(&mut tx).await?;
             let mut problems = problems(&mut tx).await?;
             role_problems.append(&mut problems.role_problems);

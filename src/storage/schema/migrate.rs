@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::table_shape::{self, Misshape};
 use crate::storage::connection::connect::{self, ConnectFailure};
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::passes::lease::{Acquired, LeaseName};
+use crate::storage::transaction::Limits;
 
 pub(in crate::storage) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -169,7 +170,7 @@ impl Database {
     pub async fn rows_without_expires_at(&self) -> Result<i64, StorageError> {
         const WHAT: &str = "count snapshots without expires_at";
         self.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(Limits::LONG, None).await?;
+            let mut tx = self.begin_within(Limits::LONG, None).await?;
             let rows = sqlx::query_scalar("SELECT count(*) FROM ONLY public.snapshots WHERE expires_at IS NULL")
                 .persistent(false)
                 .fetch_one(&mut *tx)
@@ -184,7 +185,7 @@ impl Database {
     /// Versions that this program needs and the database lacks; all of them where it was never migrated.
     pub async fn missing_migrations(&self) -> Result<Vec<i64>, StorageError> {
         self.within(Limits::SHORT, "read the migration table", async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let ours: bool = sqlx::query_scalar("SELECT to_regclass('snapshot_lifecycle.migrations') IS NOT NULL")
                 .persistent(false)
                 .fetch_one(&mut *tx)
@@ -211,7 +212,7 @@ impl Database {
 
     async fn preflight(&self) -> Result<(), MigrateError> {
         let failed = || StorageError::during("look at the host's tables");
-        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let mut tx = self.begin_within(Limits::SHORT, None).await?;
         let (host_tables, there): (bool, bool) = sqlx::query_as(
             "SELECT to_regclass('public.teams') IS NOT NULL AND to_regclass('public.events') IS NOT NULL, \
                     to_regclass('public.snapshots') IS NOT NULL",
@@ -261,7 +262,7 @@ impl Database {
 
     async fn bootstrap(&self) -> Result<(), StorageError> {
         let failed = || StorageError::during("create the schema snapshot_lifecycle");
-        let mut tx = self.begin(Limits::LONG, None).await?;
+        let mut tx = self.begin_within(Limits::LONG, None).await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .persistent(false)
             .bind(BOOTSTRAP_LOCK)
@@ -321,7 +322,7 @@ impl Database {
                     return Err(MigrateError::HalfThere { version, description, missing: missing.join(", ") });
                 }
                 tracing::warn!(version, "what this migration makes is there, but was not recorded; recording it");
-                let mut tx = self.begin(Limits::SHORT, None).await?;
+                let mut tx = self.begin_within(Limits::SHORT, None).await?;
                 record(&mut tx, migration).await?;
                 Ok(Self::commit(tx).await?)
             }
@@ -340,7 +341,7 @@ impl Database {
             .map(|words| words[2].to_owned())
             .collect();
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let missing = sqlx::query_scalar(
                 "SELECT name FROM unnest($1::text[]) AS made (name) WHERE NOT EXISTS ( \
                      SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
@@ -363,7 +364,7 @@ impl Database {
     }
 
     async fn is_applied(&self, migration: &Migration) -> Result<bool, MigrateError> {
-        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let mut tx = self.begin_within(Limits::SHORT, None).await?;
         let checksum: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT checksum FROM snapshot_lifecycle.migrations WHERE version = $1")
                 .persistent(false)
@@ -408,7 +409,7 @@ impl Database {
     }
 
     async fn apply_in_transaction(&self, migration: &Migration) -> Result<(), StorageError> {
-        let mut tx = self.begin(Limits::LONG, None).await?;
+        let mut tx = self.begin_within(Limits::LONG, None).await?;
         sqlx::raw_sql(migration.sql.clone())
             .execute(&mut *tx)
             .await
@@ -442,7 +443,7 @@ impl Database {
         }
         sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.map_err(failed())?;
         sqlx::Connection::close(connection).await.ok();
-        let mut tx = self.begin(Limits::SHORT, None).await?;
+        let mut tx = self.begin_within(Limits::SHORT, None).await?;
         record(&mut tx, migration).await?;
         Self::commit(tx).await
     }
@@ -452,7 +453,7 @@ impl Database {
     async fn invalid_indexes(&self, migration: &Migration) -> Result<Vec<(String, bool)>, StorageError> {
         const WHAT: &str = "look for an index that is not valid";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let invalid = sqlx::query_as(
                 "SELECT format('%I.%I', n.nspname, c.relname), EXISTS ( \
                      SELECT FROM pg_catalog.pg_stat_progress_create_index AS p JOIN pg_catalog.pg_locks AS l ON l.pid = p.pid \

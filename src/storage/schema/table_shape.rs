@@ -2,8 +2,9 @@
 
 use sqlx::{Postgres, Transaction};
 
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// A reason why the worker cannot be trusted with the table.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -20,7 +21,7 @@ impl Database {
     /// Everything that is wrong with the kind of table; nothing where there is none.
     pub async fn misshapes(&self) -> Result<Vec<Misshape>, StorageError> {
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, None).await?;
+            let mut tx = self.begin_within(Limits::SHORT, None).await?;
             let found = misshapes(&mut tx).await?;
             Self::commit(tx).await?;
             Ok(found)

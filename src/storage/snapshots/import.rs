@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::list::act_for;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// A row to insert as it is, with the id and the times it has.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ impl Database {
     pub async fn insert_snapshots(&self, team_id: Uuid, rows: &[NewRow]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "insert snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let inserted: Vec<Uuid> = sqlx::query_scalar(
                 "INSERT INTO public.snapshots (id, team_id, snapshot_type, event_id, params, data, created_at, expires_at) \
@@ -63,7 +64,7 @@ impl Database {
     pub async fn snapshots_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "look for snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots WHERE id = ANY($1)")
                 .persistent(false)
@@ -81,7 +82,7 @@ impl Database {
     pub async fn events_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "look for events";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.events WHERE id = ANY($1)")
                 .persistent(false)
@@ -99,7 +100,7 @@ impl Database {
     pub async fn team_is_there(&self, team_id: Uuid) -> Result<bool, StorageError> {
         const WHAT: &str = "look for the team";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::SHORT, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::SHORT, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM public.teams WHERE id = $1)")
                 .persistent(false)

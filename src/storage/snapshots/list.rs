@@ -2,8 +2,9 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::model::{SnapshotFilter, SnapshotMetadata, StoredSnapshot, columns};
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::transaction::Limits;
 
 /// A page of a list, unless another length is asked for.
 const PAGE: u32 = 100;
@@ -17,7 +18,7 @@ impl Database {
     ) -> Result<Vec<SnapshotMetadata>, StorageError> {
         const WHAT: &str = "list snapshots";
         self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::LOOK, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
             act_for(&mut tx, team_id).await?;
             // Where the last one of the page before is still there, its place is looked up: what was shown of it may be less exact.
             let after = filter.after.as_ref();
@@ -51,7 +52,7 @@ impl Database {
     pub async fn find_snapshot(&self, id: Uuid) -> Result<Option<StoredSnapshot>, StorageError> {
         const WHAT: &str = "read a snapshot";
         self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_with_triggers(Limits::SHORT, None).await?;
+            let mut tx = self.begin_with_triggers_within(Limits::SHORT, None).await?;
             let found = sqlx::query_as(concat!("SELECT ", columns!(), ", data FROM public.snapshots WHERE id = $1"))
                 .persistent(false)
                 .bind(id)

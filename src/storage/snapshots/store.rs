@@ -7,9 +7,10 @@ use super::list::act_for;
 use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns, in_our_calendar};
 use crate::config::ConfigError;
 use crate::policy::Rule;
-use crate::storage::database::{Database, Limits};
+use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::retention::policy;
+use crate::storage::transaction::Limits;
 
 /// The storage of snapshots for several writers at once: each call is one transaction within one team, under row-level
 /// security, with `app.current_team_id` set for that transaction only. So it works through a pooler in transaction mode,
@@ -183,7 +184,7 @@ impl SnapshotStore {
         team_id: Uuid,
         rule: Option<Rule>,
     ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        let mut tx = self.database.begin_with_triggers(limits, rule).await?;
+        let mut tx = self.database.begin_with_triggers_within(limits, rule).await?;
         act_for(&mut tx, Some(team_id)).await?;
         Ok(tx)
     }
