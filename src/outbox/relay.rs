@@ -59,7 +59,7 @@ pub enum Report {
     Empty,
     /// So many records were published and removed, and so many could not be.
     Relayed {
-        /// Published and removed.
+        /// PublishReport and removed.
         published: usize,
         /// Still in the outbox.
         failed: usize,
@@ -95,7 +95,7 @@ impl Relay {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(database: Database, address: BrokerAddress, exchange: String, metrics: Metrics) -> Self {
-        let publisher = Publisher::new(address).with_patience(PATIENCE);
+        let publisher = Publisher::new(address).with_timeout(PATIENCE);
         let lease = outbox_lease(&exchange);
         let stuck = Stuck { events: HashSet::new(), until: None, pauses: Backoff::for_outage() };
         let (holder, leased, walk) = (Uuid::new_v4(), None, Walk::new());

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{FileError, Stopped};
 use super::lines::Lines;
-use crate::broker::{BrokerAddress, Outgoing, PublishStream, Published};
+use crate::broker::{BrokerAddress, Outgoing, PublishReport, PublishStream};
 use crate::clock;
 use crate::message::{InvalidStatusMessage, StatusMessage};
 
@@ -111,7 +111,7 @@ fn checked(body: &[u8]) -> Result<StatusMessage, InvalidStatusMessage> {
     Ok(message)
 }
 
-fn others(published: &Published) -> String {
+fn others(published: &PublishReport) -> String {
     let counts =
         [(published.unroutable, "unroutable"), (published.refused, "refused"), (published.unconfirmed, "unconfirmed")];
     if counts.iter().map(|(number, _)| number).sum::<u64>() < 2 {

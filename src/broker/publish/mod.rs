@@ -1,5 +1,8 @@
-//! Messages to the broker, each confirmed.
+//! Messages to the broker: published with `mandatory`, each confirmed.
 
+mod channel;
+mod confirm;
+pub(super) mod error;
 pub(super) mod outgoing;
 pub(super) mod publisher;
 pub(super) mod republish;

@@ -3,8 +3,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::error::PublishError;
 use super::outgoing::Outgoing;
-use super::publisher::{PublishError, Publisher};
+use super::publisher::Publisher;
 use crate::backoff::Backoff;
 use crate::broker::connection::address::BrokerAddress;
 use crate::config::ConfigError;

@@ -1,53 +1,37 @@
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use lapin::message::BasicReturnMessage;
-use lapin::{Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout};
 
+use super::channel::ConfirmChannel;
+use super::confirm::{CONFIRM_TIMEOUT, InFlight, mark_returned};
+use super::error::PublishError;
 use super::outgoing::Outgoing;
-use super::publisher::{Link, PublishError, is_same, send, unconfirmed};
 use crate::broker::connection::address::BrokerAddress;
-use crate::broker::connection::connect::close;
 use crate::broker::error::BrokerError;
 
 /// Messages in flight at once.
 const WINDOW: usize = 2_000;
-/// For the oldest confirm. A blocked connection (memory or disk alarm at the broker) runs into it.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Publishes many messages in a row, with confirms and mandatory: the next are sent while earlier ones are on their way.
+/// Publishes many messages in a row, with `mandatory` and confirms: the next are published while earlier ones are in flight.
 ///
-/// What the broker gives back as unroutable, lapin hands to whichever confirm is completed next, and that may be one of a
-/// message that was in flight beside it. So a message counts as confirmed for good only when a window's worth behind it are
-/// confirmed too, or when all are.
+/// The confirm of one message may carry the return of another that was in flight beside it. So a message counts as confirmed for good
+/// only when a window's worth behind it are confirmed too, or when all are.
 pub struct PublishStream {
-    link: Link,
-    /// In the order of sending; the first `answered` have their answer.
-    recent: VecDeque<Sent>,
+    channel: ConfirmChannel,
+    /// In the order of publishing, each with its number; the confirms of the first `answered` are read.
+    recent: VecDeque<(u64, InFlight<Outgoing>)>,
     answered: usize,
     /// Confirmed for good, and no longer in `recent`.
     confirmed: u64,
     failed: bool,
-    /// The broker has not answered in time.
-    silent: bool,
+    /// A confirm did not come in time: the others are not waited for, since that would add up.
+    timed_out: bool,
 }
 
-struct Sent {
-    number: u64,
-    message: Outgoing,
-    state: State,
-}
-
-enum State {
-    Waiting(PublisherConfirm),
-    Told(Result<(), PublishError>),
-}
-
-/// What became of all messages of a stream.
+/// The outcome of all messages of a stream.
 #[derive(Debug, Default)]
-pub struct Published {
+pub struct PublishReport {
     /// Messages that are safely in a queue.
     pub confirmed: u64,
     /// Those that no queue is bound for.
@@ -62,35 +46,33 @@ pub struct Published {
 
 impl PublishStream {
     /// Connects.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses the login.
     pub async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
-        let link = Link::open(address).await?;
         Ok(Self {
-            link,
+            channel: ConfirmChannel::open(address).await?,
             recent: VecDeque::with_capacity(2 * WINDOW),
             answered: 0,
             confirmed: 0,
             failed: false,
-            silent: false,
+            timed_out: false,
         })
     }
 
-    /// Sends a message, under a number by which it is named later, when there is room for it. `false` when one has failed, so that it
-    /// makes no sense to go on.
+    /// Publishes a message when the window has room for it. The number names it in the report. `false` when a message has failed, so
+    /// that going on makes no sense.
     pub async fn send(&mut self, number: u64, message: Outgoing) -> bool {
         while self.recent.len() - self.answered >= WINDOW && !self.failed {
-            self.hear().await;
+            self.await_confirm().await;
         }
         if self.failed {
             return false;
         }
-        let state = match send(&self.link.channel, &message, Instant::now() + CONFIRM_TIMEOUT).await {
-            Ok(confirm) => State::Waiting(confirm),
-            Err(error) => {
-                self.failed = true;
-                State::Told(Err(error))
-            }
-        };
-        self.recent.push_back(Sent { number, message, state });
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
+        let sent = InFlight::publish(self.channel.channel(), message, deadline).await;
+        self.failed |= sent.error().is_some();
+        self.recent.push_back((number, sent));
         while self.answered >= WINDOW && !self.failed {
             self.recent.pop_front();
             self.answered -= 1;
@@ -99,105 +81,68 @@ impl PublishStream {
         !self.failed
     }
 
-    /// Waits for an answer, for ever where nothing is in flight; `false` when a message has failed. May be dropped.
+    /// Waits for a confirm, for ever where nothing is in flight; `false` when a message has failed.
+    ///
+    /// Cancel-safe.
     pub async fn listen(&mut self) -> bool {
         if self.answered == self.recent.len() && !self.failed {
             return std::future::pending().await;
         }
-        self.hear().await;
+        self.await_confirm().await;
         !self.failed
     }
 
-    /// How many are confirmed, as far as is known by now.
+    /// Messages that are confirmed, as far as is known by now.
     #[must_use]
     pub const fn confirmed(&self) -> u64 {
         self.confirmed + self.answered as u64
     }
 
-    /// Waits for what is still in flight, and tells what became of all.
-    pub async fn finish(mut self) -> Published {
+    /// Waits for what is still in flight, and reports the outcome of all.
+    pub async fn finish(mut self) -> PublishReport {
         while self.answered < self.recent.len() {
-            self.hear().await;
+            self.await_confirm().await;
         }
-        close(&self.link.connection).await;
-        let mut published = Published { confirmed: self.confirmed, ..Published::default() };
-        for sent in self.recent {
-            let State::Told(told) = sent.state else { continue };
-            match &told {
-                Ok(()) => published.confirmed += 1,
-                Err(PublishError::Unroutable { .. }) => published.unroutable += 1,
+        self.channel.close().await;
+        let mut report = PublishReport { confirmed: self.confirmed, ..PublishReport::default() };
+        for (number, sent) in self.recent {
+            let result = sent.into_result();
+            match &result {
+                Ok(()) => report.confirmed += 1,
+                Err(PublishError::Unroutable { .. }) => report.unroutable += 1,
                 Err(PublishError::Refused | PublishError::Rejected(_) | PublishError::Invalid(_)) => {
-                    published.refused += 1;
+                    report.refused += 1;
                 }
-                Err(PublishError::Unconfirmed(_)) => published.unconfirmed += 1,
+                Err(PublishError::Unconfirmed(_)) => report.unconfirmed += 1,
             }
-            if let Err(error) = told {
-                published.first_failure.get_or_insert((sent.number, error));
+            if let Err(error) = result {
+                report.first_failure.get_or_insert((number, error));
             }
         }
-        published
+        report
     }
 
-    /// Waits for the oldest answer, and takes with it those that have come already.
-    async fn hear(&mut self) {
+    /// Waits for the oldest confirm, and reads with it those that have come already.
+    async fn await_confirm(&mut self) {
         let mut wait = true;
-        while let Some(sent) = self.recent.get_mut(self.answered) {
-            let (told, back) = match &mut sent.state {
-                // It was given back already, or never sent.
-                State::Told(told) => (told.clone(), None),
-                State::Waiting(confirm) => match confirm.now_or_never() {
-                    Some(answer) => read(answer),
-                    None if self.silent => (Err(no_confirm()), None),
-                    None if wait => {
-                        if let Ok(answer) = timeout(CONFIRM_TIMEOUT, confirm).await {
-                            read(answer)
-                        } else {
-                            // Waiting as long for each of the others would add up.
-                            self.silent = true;
-                            (Err(no_confirm()), None)
-                        }
-                    }
-                    None => return,
-                },
+        while let Some((_, sent)) = self.recent.get_mut(self.answered) {
+            let answer = match sent.confirmed().now_or_never() {
+                Some(returned) => Some(returned),
+                None if self.timed_out => None,
+                None if wait => timeout(CONFIRM_TIMEOUT, sent.confirmed()).await.ok(),
+                None => return,
             };
+            if answer.is_none() {
+                sent.give_up();
+                self.timed_out = true;
+            }
             wait = false;
-            self.failed |= told.is_err();
-            sent.state = State::Told(told);
+            self.failed |= sent.error().is_some();
             self.answered += 1;
-            if let Some(back) = back {
-                self.given_back(&back);
+            if let Some(returned) = answer.flatten() {
+                self.failed = true;
+                mark_returned(self.recent.iter_mut().map(|(_, sent)| sent), &returned);
             }
         }
     }
-
-    /// Each message that came back is matched by everything it consists of; of identical ones it does not matter which. One that
-    /// matches none leaves none of them certain.
-    fn given_back(&mut self, back: &BasicReturnMessage) {
-        self.failed = true;
-        let not_known = |sent: &&mut Sent| !matches!(sent.state, State::Told(Err(_)));
-        if let Some(sent) = self.recent.iter_mut().filter(not_known).find(|sent| is_same(&sent.message, back)) {
-            let (exchange, routing_key) = (sent.message.exchange.clone(), sent.message.routing_key.clone());
-            sent.state = State::Told(Err(PublishError::Unroutable { exchange, routing_key }));
-            return;
-        }
-        for sent in self.recent.iter_mut().filter(not_known) {
-            sent.state =
-                State::Told(Err(PublishError::Unconfirmed("a message came back that is none of these".to_owned())));
-        }
-    }
-}
-
-fn read(answer: lapin::Result<Confirmation>) -> (Result<(), PublishError>, Option<BasicReturnMessage>) {
-    match answer {
-        Ok(Confirmation::Ack(back)) => (Ok(()), back),
-        Ok(Confirmation::Nack(back)) => (Err(PublishError::Refused), back),
-        Ok(Confirmation::NotRequested) => {
-            (Err(PublishError::Unconfirmed("the channel has no confirms".to_owned())), None)
-        }
-        Err(error) => (Err(unconfirmed(&error)), None),
-    }
-}
-
-fn no_confirm() -> PublishError {
-    PublishError::Unconfirmed("no confirm in time; is the broker short of memory or disk?".to_owned())
 }

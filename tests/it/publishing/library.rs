@@ -70,7 +70,7 @@ async fn connection_on_which_a_confirm_did_not_come_is_used_no_more() {
     world.worker().await.stop().await;
     let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
     let url = SecretString::from(way.url(&world.servers.amqp_url));
-    let publisher = Publisher::new(BrokerAddress::parse(Some(&url)).unwrap()).with_patience(Duration::from_secs(5));
+    let publisher = Publisher::new(BrokerAddress::parse(Some(&url)).unwrap()).with_timeout(Duration::from_secs(5));
     let outgoing = || Outgoing::status(&world.exchange, &message(Uuid::new_v4())).unwrap();
     assert_eq!(publisher.publish(&[&outgoing()]).await, [Ok(())]);
     way.abandon_connections();
