@@ -133,7 +133,7 @@ async fn examine(
         Some(dead) if dead.messages > 0 => Finding::warning(
             "rabbitmq.dead_letters",
             format!("{} dead letters wait for somebody", dead.messages),
-            "`snapshot-lifecycle dlq stats`, and the README's page for the person on call",
+            "`snapshot-lifecycle dlq stats`; deploy/runbook.md says what to do",
         ),
         Some(_) if inspection.letters_are_held().await.map_err(of("rabbitmq.dead_letters"))? => Finding::warning(
             "rabbitmq.dead_letters",

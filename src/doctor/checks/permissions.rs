@@ -25,7 +25,7 @@ pub(in crate::doctor) fn permissions(
     )
 }
 
-/// What the worker's user may configure, write and read, as regular expressions: the README's table.
+/// What the worker's user may configure, write and read, as regular expressions: the table of deploy/operating.md.
 fn needed(topology: &Topology, mode: TopologyMode, publishes: bool) -> [String; 3] {
     let exact = |name: &str| {
         let special = |character: char| !(character.is_alphanumeric() || "-_ ".contains(character));
@@ -57,7 +57,10 @@ mod tests {
         let topology = Topology::new("event.status".to_owned(), "snapshot-lifecycle".to_owned(), TopologyMode::Declare);
         for (mode, kind) in [(TopologyMode::Declare, "declare"), (TopologyMode::Verify, "verify")] {
             let row = needed(&topology, mode, false).map(|cell| format!("`{}`", cell.replace('|', r"\|"))).join(" | ");
-            assert!(include_str!("../../../README.md").contains(&format!("| worker, `{kind}` | {row} |")), "{row}");
+            assert!(
+                include_str!("../../../deploy/operating.md").contains(&format!("| worker, `{kind}` | {row} |")),
+                "{row}"
+            );
         }
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

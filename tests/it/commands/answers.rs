@@ -38,7 +38,7 @@ async fn nothing_is_deleted_without_yes() {
 
 type Words<'a> = &'a [&'a str];
 
-/// What the README says of every answer in JSON.
+/// What deploy/operating.md says of every answer in JSON.
 #[tokio::test]
 async fn one_name_has_one_meaning_in_json() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! RabbitMQ's users: each kind with the permissions that the README gives it, which are enough, and no more.
+//! RabbitMQ's users: each kind with the permissions that deploy/operating.md gives it, which are enough, and no more.
 
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, as_user, body, finish};
 
-/// Configure, write and read, as the README's table has them.
+/// Configure, write and read, as the table of deploy/operating.md has them.
 fn permissions(kind: &str, world: &World) -> [String; 3] {
-    let readme = include_str!("../../../README.md");
-    let row = readme.lines().find(|line| line.starts_with(&format!("| {kind} | `^"))).expect("a row of the README");
+    let page = include_str!("../../../deploy/operating.md");
+    let row = page.lines().find(|line| line.starts_with(&format!("| {kind} | `^"))).expect("a row of the table");
     let cells: Vec<_> = row.split(" | ").skip(1).map(|cell| cell.trim_matches([' ', '|', '`'])).collect();
     let regex_of = |name: &str| name.replace('.', "\\.");
     let named = |cell: &str| {
