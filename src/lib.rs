@@ -29,6 +29,7 @@
 //! | [`pipeline`] | the way of one delivery |
 //! | [`passes`] | the two passes |
 //! | [`outbox`] | the host's events table to the broker |
+//! | [`dead_letters`] | browse, replay, save and remove dead letters |
 //! | [`import`] | a local JSON store to snapshots |
 //! | [`publish_file`] | a file of status messages to the broker |
 //! | [`http`] | health and metrics |
@@ -43,6 +44,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod doctor;
 pub mod http;
 pub mod import;

@@ -84,7 +84,7 @@ impl JsonArray {
     }
 
     /// Prints one element more; `false` when nobody reads any longer.
-    pub(super) fn push<T: Serialize>(&mut self, element: &T) -> anyhow::Result<bool> {
+    pub(super) fn push<T: Serialize>(&mut self, element: &T) -> io::Result<bool> {
         let before = if self.elements == 0 { "[\n" } else { ",\n" };
         self.elements += 1;
         write_while_read(format!("{before}{}", serde_json::to_string(element)?).as_bytes())
@@ -122,15 +122,15 @@ fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
 
 /// Writes bytes to stdout. A reader that has gone away is no error.
 pub(super) fn write_stdout(bytes: &[u8]) -> anyhow::Result<()> {
-    write_while_read(bytes).map(drop)
+    Ok(write_while_read(bytes).map(drop)?)
 }
 
 /// Writes bytes to stdout; `false` when nobody reads any longer.
-pub(super) fn write_while_read(bytes: &[u8]) -> anyhow::Result<bool> {
+pub(super) fn write_while_read(bytes: &[u8]) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        other => Ok(other.map(|()| true)?),
+        other => other.map(|()| true),
     }
 }
 

@@ -3,22 +3,17 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::Hands;
-use super::filter::Filter;
+use super::QueueOptions;
 use crate::broker::DeadLetter;
-use crate::cli::output::{JsonArray, OutputOptions, counted, note, to_the_second};
-use crate::config::BrokerOptions;
+use crate::cli::output::{JsonArray, counted, note, to_the_second};
+use crate::dead_letters::{Browse, Filter};
 use crate::terminal::{Table, if_it_fits, text};
 
 /// Lists dead letters, the oldest first; nothing is changed
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
-    filter: Filter,
-    #[command(flatten, next_help_heading = "RabbitMQ")]
-    broker: BrokerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    queue: QueueOptions,
 }
 
 /// An element of the answer.
@@ -30,55 +25,56 @@ struct Listed<'a> {
     letter: &'a DeadLetter,
 }
 
-/// Unless another limit is given.
-const LIMIT: u32 = 1000;
+const DEFAULT_LIMIT: u32 = 1000;
 
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut rows = Table::new([
-            "#".into(),
-            if_it_fits("dead-lettered at"),
-            "reason".into(),
-            "message".into(),
-            text("error"),
-            if_it_fits("event"),
-            if_it_fits("status"),
-            if_it_fits("replays"),
-            if_it_fits("bytes"),
-        ]);
-        let mut array = JsonArray::new();
-        let mut walk = self.filter.walk().limited_to(LIMIT);
-        let look = async |hands: &mut Hands| {
-            while !walk.is_over() {
-                let Some(held) = hands.next().await? else { break };
-                if !walk.takes(&held.letter) {
-                    continue;
-                }
-                if !self.output.is_json() {
-                    rows.push(row(walk.position, held.letter));
-                } else if !array.push(&Listed { position: walk.position, letter: &held.letter })? {
-                    return Ok(None); // nobody reads any longer
-                }
+        let output = self.queue.output;
+        let (mut table, mut array) = (empty_table(), JsonArray::new());
+        let browse = Browse { filter: &Filter::from(&self.queue.filter), default_limit: DEFAULT_LIMIT };
+        let visit = |position, held: crate::broker::HeldLetter| {
+            if output.is_json() {
+                array.push(&Listed { position, letter: &held.letter })
+            } else {
+                table.push(row(position, held.letter));
+                Ok(true)
             }
-            Ok(Some(hands.queue.there()))
         };
-        let Some(there) = super::with_queue(&self.broker, look).await? else { return Ok(ExitCode::SUCCESS) };
-        if self.filter.limit.is_none() && walk.matched == LIMIT && walk.position < there {
+        let report = browse.run(&self.queue.dead_letters()?, visit).await?;
+        if report.unread {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if report.is_cut(&browse) {
             note(&format!(
-                "the first {LIMIT} of {there} letters in the queue; --limit shows more, `dlq stats` counts all"
+                "the first {DEFAULT_LIMIT} of {} dead letters in the queue; --limit shows more, `dlq stats` counts all",
+                report.letters
             ));
         }
-        if self.output.is_json() {
+        if output.is_json() {
             array.end()?;
         } else {
-            let remark = match walk.matched {
+            let footer = match report.matched {
                 0 => "no dead letters".to_owned(),
                 found => counted(found, "dead letter"),
             };
-            self.output.print(&(), |()| rows.footer(remark))?;
+            output.print(&(), |()| table.footer(footer))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn empty_table() -> Table {
+    Table::new([
+        "#".into(),
+        if_it_fits("dead-lettered at"),
+        "reason".into(),
+        "message".into(),
+        text("error"),
+        if_it_fits("event"),
+        if_it_fits("status"),
+        if_it_fits("replays"),
+        if_it_fits("bytes"),
+    ])
 }
 
 fn row(position: u32, letter: DeadLetter) -> [String; 9] {

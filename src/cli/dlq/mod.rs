@@ -1,30 +1,32 @@
-//! What operators do with dead letters.
+//! Dead letters by hand: `dead_letters` does the work.
 
 mod export;
 mod filter;
 mod list;
 mod purge;
 mod replay;
-mod settle;
 mod show;
 mod stats;
-mod stop_on_failures;
-mod survey;
+mod table;
 
+use std::mem::{Discriminant, discriminant};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 
+use self::filter::FilterOptions;
 use super::interrupt::stop_on_signals;
-use crate::broker::{BrokerAddress, DeadLetterQueue, HeldLetter, Topology};
-use crate::config::{BrokerOptions, TopologyMode};
-use crate::lifecycle::Stop;
+use super::output::{OutputOptions, progress};
+use crate::broker::{BrokerAddress, Topology};
+use crate::config::{BrokerOptions, ConfigError, TopologyMode};
+use crate::dead_letters::{DeadLetters, Progress};
 
-/// Looks at, replays, saves and removes dead letters
+/// Lists, shows, counts, replays, saves and removes dead letters
 ///
-/// Letters that a command does not remove stay in their places. One dlq command works at a time on a queue; another waits
-/// five seconds for it.
+/// Dead letters that a command does not remove stay in their places. One dlq command works at a time on a queue; another one waits five
+/// seconds for it.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -41,54 +43,57 @@ enum Command {
     Purge(purge::Purge),
 }
 
+/// What each dlq command takes.
+#[derive(Debug, Args)]
+struct QueueOptions {
+    #[command(flatten)]
+    filter: FilterOptions,
+    #[command(flatten, next_help_heading = "RabbitMQ")]
+    broker: BrokerOptions,
+    #[command(flatten, next_help_heading = "Output")]
+    output: OutputOptions,
+}
+
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::List(list) => list.run().await,
             Command::Show(show) => show.run().await,
             Command::Stats(stats) => stats.run().await,
-            Command::Export(export) => export.run().await,
             Command::Replay(replay) => replay.run().await,
+            Command::Export(export) => export.run().await,
             Command::Purge(purge) => purge.run().await,
         }
     }
 }
 
-/// Works on the queue; however that ends, what is left goes back to its place. A second Ctrl-C does not wait for it.
-async fn with_queue<T>(
-    broker: &BrokerOptions,
-    work: impl AsyncFnOnce(&mut Hands) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let address = BrokerAddress::parse(broker.amqp_url.as_ref())?;
-    let topology = Topology::new(broker.exchange.clone(), broker.queue.clone(), TopologyMode::Verify);
-    let stop = stop_on_signals();
-    let queue = tokio::select! {
-        queue = DeadLetterQueue::open(&address, &topology) => queue?,
-        () = stop.soft.cancelled() => bail!("interrupted"),
-    };
-    let mut hands = Hands { queue, stop, address, topology };
-    let done = work(&mut hands).await;
-    tokio::select! {
-        () = hands.queue.close() => {}
-        () = hands.stop.hard.cancelled() => {}
+impl QueueOptions {
+    /// The queue. A first Ctrl-C ends the work and returns what is held to its place; a second one does not wait for that.
+    fn dead_letters(&self) -> Result<DeadLetters, ConfigError> {
+        Ok(DeadLetters {
+            address: BrokerAddress::parse(self.broker.amqp_url.as_ref())?,
+            topology: Topology::new(self.broker.exchange.clone(), self.broker.queue.clone(), TopologyMode::Verify),
+            stop: stop_on_signals(),
+            on_progress: Box::new(progress_bars()),
+        })
     }
-    done
 }
 
-/// What a command works with.
-struct Hands {
-    queue: DeadLetterQueue,
-    stop: Stop,
-    address: BrokerAddress,
-    topology: Topology,
-}
-
-impl Hands {
-    /// The next letter for a command that only looks; an interruption ends it.
-    async fn next(&mut self) -> anyhow::Result<Option<HeldLetter>> {
-        if self.stop.soft.is_cancelled() {
-            bail!("interrupted; nothing was changed");
-        }
-        Ok(self.queue.next().await?)
+/// A bar for each kind of progress, one after the other.
+fn progress_bars() -> impl Fn(Progress) + Send + Sync {
+    let bar: Mutex<Option<(Discriminant<Progress>, ProgressBar)>> = Mutex::default();
+    move |now| {
+        let (done, of, unit) = match now {
+            Progress::Read(done, of) => (done, Some(of.into()), "dead letters read"),
+            Progress::Replayed(done) => (done, None, "dead letters replayed"),
+            Progress::Removed(done) => (done, None, "dead letters removed"),
+        };
+        let mut shown = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, bar) = match shown.take_if(|(kind, _)| *kind == discriminant(&now)) {
+            Some(same) => shown.insert(same),
+            // The bar before is dropped, which clears it.
+            None => shown.insert((discriminant(&now), progress(of, unit))),
+        };
+        bar.set_position(done.into());
     }
 }

@@ -4,79 +4,49 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::Value;
 
-use super::Hands;
-use super::filter::Filter;
-use crate::broker::{ExportedLetter, HeldLetter};
-use crate::cli::output::{OutputOptions, for_the_screen, note, write_stdout};
-use crate::config::BrokerOptions;
+use super::QueueOptions;
+use crate::broker::ExportedLetter;
+use crate::cli::output::{for_the_screen, note, write_stdout};
+use crate::dead_letters::{Browse, DeadLettersError, Filter, find_one};
 
 /// Shows dead letters whole, with all properties and headers; nothing is changed
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Print the body of the one letter that matches, byte for byte, and nothing else
+    /// Print the body of the one dead letter that matches, byte for byte, and nothing else
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
-    filter: Filter,
-    #[command(flatten, next_help_heading = "RabbitMQ")]
-    broker: BrokerOptions,
-    #[command(flatten)]
-    output: OutputOptions,
+    queue: QueueOptions,
 }
 
-/// Unless another limit is given.
-const LIMIT: u32 = 10;
+const DEFAULT_LIMIT: u32 = 10;
 
 impl Show {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let (letters, filter) = (self.queue.dead_letters()?, Filter::from(&self.queue.filter));
         if self.raw {
-            let letter = super::with_queue(&self.broker, async |hands| the_one(hands, &self.filter).await).await?;
-            write_stdout(letter.body())?;
+            write_stdout(find_one(&letters, &filter).await?.body())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let look = async |hands: &mut Hands| {
-            let mut walk = self.filter.walk().limited_to(LIMIT);
-            let mut letters = Vec::new();
-            while !walk.is_over() {
-                let Some(held) = hands.next().await? else { break };
-                if walk.takes(&held.letter) {
-                    letters.push(held.exported());
-                }
-            }
-            Ok((letters, walk.position < hands.queue.there()))
+        let browse = Browse { filter: &filter, default_limit: DEFAULT_LIMIT };
+        let mut found = Vec::new();
+        let visit = |_, held: crate::broker::HeldLetter| {
+            found.push(held.exported());
+            Ok(true)
         };
-        let (letters, more) = super::with_queue(&self.broker, look).await?;
-        if letters.is_empty() {
-            bail!("no dead letter matches; `dlq list` shows what is there");
+        let report = browse.run(&letters, visit).await?;
+        if found.is_empty() {
+            bail!(DeadLettersError::NoMatch);
         }
-        if more && self.filter.limit.is_none() && letters.len() == LIMIT as usize {
-            note(&format!("the first {LIMIT} that match; --limit shows more, `dlq list` is shorter"));
+        if report.is_cut(&browse) {
+            note(&format!("the first {DEFAULT_LIMIT} that match; --limit shows more, `dlq list` is shorter"));
         }
-        self.output.print_records(&letters, |letters| letters.iter().map(record).collect())?;
+        self.queue.output.print_records(&found, |letters| letters.iter().map(record).collect())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The letter that matches, which must be the only one.
-pub(super) async fn the_one(hands: &mut Hands, filter: &Filter) -> anyhow::Result<HeldLetter> {
-    let mut walk = filter.walk();
-    let mut found = None;
-    while let Some(held) = hands.next().await? {
-        if walk.takes(&held.letter) {
-            found.get_or_insert(held);
-        }
-        if walk.is_over() {
-            break;
-        }
-    }
-    match (found, walk.matched) {
-        (Some(letter), 1) => Ok(letter),
-        (None, _) => bail!("no dead letter matches; `dlq list` shows what is there"),
-        (Some(_), more) => bail!("{more} dead letters match; choose one by --message-id or --position"),
-    }
-}
-
-/// What the worker wrote into the headers is said in words; a header that says the same again is not shown.
+/// What the worker wrote into the headers has names of its own; a header that repeats it is not shown.
 fn record(letter: &ExportedLetter) -> Vec<(String, String)> {
     let shown = &letter.letter;
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());

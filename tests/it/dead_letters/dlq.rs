@@ -189,7 +189,7 @@ async fn exactly_the_letters_of_the_preview_and_no_others() {
     assert_eq!(arrived, first);
     let again = world.run(&exactly).await;
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("not the letters of that preview"), "{again:?}");
+    assert!(again.stderr.contains("not the dead letters of that preview"), "{again:?}");
     assert_eq!((world.depth(&world.queue).await, world.dead_letters().await), (0, 2));
 }
 
@@ -373,7 +373,7 @@ async fn replay_says_that_confirmed_is_not_applied_and_how_to_see_what_came_back
     assert_eq!((preview["would_replay"].as_u64(), preview["replayed"].as_u64()), (Some(1), Some(0)), "{preview}");
     let replay = world.run(&["dlq", "replay", "--yes", "--output", "table"]).await;
     assert!(replay.stdout.contains("replayed 1 dead letter\n"), "{replay:?}");
-    assert!(replay.stdout.contains("whether they succeed, the worker tells"), "{replay:?}");
+    assert!(replay.stdout.contains("Whether they succeed is up to the worker"), "{replay:?}");
     let (_, command) = replay.stdout.split_once("`dlq list --since ").unwrap();
     let since = command.split('`').next().unwrap();
     eventually("the letter", async || world.dead_letters().await == 1).await;
@@ -432,7 +432,7 @@ async fn export_saves_every_byte_and_never_overwrites() {
     assert_eq!(lines[1]["headers"]["lifecycle-reason"], "invalid_json");
     let again = world.run(&["dlq", "export", "--to", path]).await;
     assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("is there already"), "{again:?}");
+    assert!(again.stderr.contains("exists already"), "{again:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), saved);
     let to_stdout = world.run(&["dlq", "export"]).await;
     assert_eq!(to_stdout.stdout, saved);

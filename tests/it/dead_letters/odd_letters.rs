@@ -139,7 +139,7 @@ async fn replay_stops_by_itself_when_deletes_fail_again_long_before_they_are_let
     // After the first ten, or the twenty behind them where the worker is slow.
     let replayed = u32::try_from(replay.json()["replayed"].as_u64().unwrap()).unwrap();
     assert!(replay.code == 1 && [10, 30].contains(&replayed), "{replay:?}");
-    assert!(replay.stderr.contains("wait for another try"), "{replay:?}");
+    assert!(replay.stderr.contains("wait for another attempt"), "{replay:?}");
     assert_eq!(world.dead_letters().await, 60 - replayed);
     worker.stop().await;
 }

@@ -1,0 +1,95 @@
+use serde::Serialize;
+
+use super::error::DeadLettersError;
+use super::filter::Filter;
+use super::session::{DeadLetters, Progress, Session};
+use super::summary::{ReasonCount, require, summarize};
+
+/// Removes dead letters for good.
+#[derive(Debug)]
+pub struct Purge {
+    /// Which ones.
+    pub filter: Filter,
+    /// Only if they are those of the preview with this selection.
+    pub exactly: Option<String>,
+}
+
+/// The outcome of a purge, or of its preview.
+#[derive(Debug, Default, Serialize)]
+pub struct PurgeReport {
+    /// Whether this is a preview.
+    pub dry_run: bool,
+    /// Dead letters in the queue when it began.
+    pub letters: u32,
+    /// Those that matched.
+    pub matched: u32,
+    /// Those that a purge would remove.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_purge: Option<u32>,
+    /// Those removed.
+    pub purged: u32,
+    /// Why it ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// Stands for exactly the dead letters of the preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
+    /// The dead letters of the preview, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonCount>,
+}
+
+impl Purge {
+    /// What a purge would remove.
+    ///
+    /// # Errors
+    /// Where the queue cannot be read, or the work is stopped.
+    pub async fn preview(&self, letters: &DeadLetters) -> Result<PurgeReport, DeadLettersError> {
+        let summary = letters.with_queue(async |session| summarize(session, &self.filter, u32::MAX).await).await?;
+        Ok(PurgeReport {
+            dry_run: true,
+            letters: summary.letters,
+            matched: summary.matched,
+            would_purge: Some(summary.matched),
+            selection: Some(summary.selection),
+            reasons: summary.reasons,
+            ..PurgeReport::default()
+        })
+    }
+
+    /// Removes them.
+    ///
+    /// # Errors
+    /// Where nothing was removed: the queue cannot be read, or the selection is another. What happens later is in the report.
+    pub async fn run(&self, letters: &DeadLetters) -> Result<PurgeReport, DeadLettersError> {
+        letters.with_queue(async |session| self.purge(session).await).await
+    }
+
+    async fn purge(&self, session: &mut Session<'_>) -> Result<PurgeReport, DeadLettersError> {
+        if let Some(selection) = &self.exactly {
+            require(session, &self.filter, selection).await?;
+        }
+        let mut report = PurgeReport { letters: session.queue.there(), ..PurgeReport::default() };
+        let mut walk = self.filter.walk();
+        while !walk.is_over() {
+            if session.is_interrupted() {
+                report.stopped = Some("interrupted".to_owned());
+                break;
+            }
+            let removed = match session.queue.next().await {
+                Ok(None) => break,
+                Ok(Some(held)) if walk.matches(&held.letter) => session.queue.remove(&held).await,
+                Ok(Some(_)) => continue,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                report.stopped = Some(error.one_line());
+                break;
+            }
+            report.purged += 1;
+            session.progress(Progress::Removed(report.purged));
+        }
+        report.matched = walk.matched();
+        Ok(report)
+    }
+}

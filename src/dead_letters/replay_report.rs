@@ -1,0 +1,75 @@
+use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::settle::Settled;
+use super::summary::{ReasonCount, Summary};
+use crate::clock;
+
+/// The outcome of a replay, or of its preview.
+#[derive(Debug, Default, Serialize)]
+pub struct ReplayReport {
+    /// Whether this is a preview.
+    pub dry_run: bool,
+    /// Dead letters in the queue when it began.
+    pub letters: u32,
+    /// Those that matched.
+    pub matched: u32,
+    /// Those that a replay would send back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_replay: Option<u32>,
+    /// Those sent back, each confirmed by the broker.
+    pub replayed: u32,
+    /// What is dead-lettered from then on may be what came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<String>,
+    /// Marked `replayed_too_often`, now or before; in a preview, those that would be.
+    pub replayed_too_often: u32,
+    /// Those that cannot be delivered where they came from.
+    pub failed: u32,
+    /// Why the first of those cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<String>,
+    /// The id of a message with a new body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+    /// Why it ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// Stands for exactly the dead letters of the preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
+    /// The dead letters of the preview, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonCount>,
+}
+
+impl ReplayReport {
+    pub(super) fn preview(summary: Summary) -> Self {
+        Self {
+            dry_run: true,
+            letters: summary.letters,
+            matched: summary.matched,
+            would_replay: Some(summary.matched - summary.replayed_too_often),
+            replayed_too_often: summary.replayed_too_often,
+            selection: Some(summary.selection),
+            reasons: summary.reasons,
+            ..Self::default()
+        }
+    }
+
+    /// Of a replay that begins now.
+    pub(super) fn begin(letters: u32) -> Self {
+        let now = clock::now();
+        let to_the_second = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+        Self { letters, began_at: Some(to_the_second), ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, settled: Settled) {
+        self.replayed += settled.replayed;
+        self.replayed_too_often += settled.marked;
+        self.failed += settled.failed;
+        self.first_failure = self.first_failure.take().or(settled.first_failure);
+        self.stopped = self.stopped.take().or(settled.stopped);
+    }
+}

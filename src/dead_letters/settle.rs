@@ -1,0 +1,57 @@
+use super::session::Session;
+use crate::broker::{HeldLetter, Outgoing, PublishError, Publisher};
+
+/// A dead letter and what is sent for it.
+pub(super) struct Step {
+    pub(super) letter: HeldLetter,
+    pub(super) outgoing: Outgoing,
+    /// Returns to the dead letters as one that was replayed too often.
+    pub(super) marks: bool,
+}
+
+/// The outcome of some steps.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub(super) replayed: u32,
+    pub(super) marked: u32,
+    /// Those that cannot be delivered where they came from.
+    pub(super) failed: u32,
+    pub(super) first_failure: Option<String>,
+    /// Why nothing further can be settled.
+    pub(super) stopped: Option<String>,
+}
+
+/// Publishes, and removes what is confirmed. What cannot be delivered stays, and the others go on; a broker that does not answer, or a
+/// queue that is full, stops it.
+pub(super) async fn settle(session: &mut Session<'_>, publisher: &Publisher, steps: &[Step]) -> Settled {
+    let mut settled = Settled::default();
+    if steps.is_empty() {
+        return settled;
+    }
+    let outgoing: Vec<_> = steps.iter().map(|step| &step.outgoing).collect();
+    for (step, confirmed) in steps.iter().zip(publisher.publish(&outgoing).await) {
+        let error = match confirmed {
+            Ok(()) => {
+                if let Err(error) = session.queue.remove(&step.letter).await {
+                    settled.stopped = Some(error.one_line());
+                    return settled;
+                }
+                *(if step.marks { &mut settled.marked } else { &mut settled.replayed }) += 1;
+                continue;
+            }
+            Err(error) => error,
+        };
+        let id = step.letter.letter.message_id.as_deref().unwrap_or("without an id");
+        let failure = format!("message {id}: {error}");
+        match error {
+            PublishError::Unroutable { .. } | PublishError::Rejected(_) | PublishError::Invalid(_) => {
+                settled.failed += 1;
+                settled.first_failure.get_or_insert(failure);
+            }
+            PublishError::Refused | PublishError::Unconfirmed(_) => {
+                settled.stopped.get_or_insert(failure);
+            }
+        }
+    }
+    settled
+}
