@@ -64,12 +64,10 @@ impl EditedReplay {
         let mut report = ReplayReport { began_at, message_id: Some(message_id), ..about };
         let outgoing = letter.replay_edited(&session.of.topology, message.routing_key(), message_id, body);
         let mut settled = settle(session, publisher, &[Step { letter, outgoing, marks: false }]).await;
-        match settled.stopped.take() {
-            Some(why) => Err(DeadLettersError::NotReplayed(why)),
-            None => {
-                report.add(settled);
-                Ok(report)
-            }
+        if let Some(why) = settled.stopped.take() {
+            return Err(DeadLettersError::NotReplayed(why));
         }
+        report.add(settled);
+        Ok(report)
     }
 }

@@ -59,14 +59,14 @@ impl Purge {
 }
 
 fn table(report: &PurgeReport, yes: &str) -> Table {
-    by_reason(&report.reasons).footer(match &report.selection {
-        Some(selection) => format!(
+    let footer = if let Some(selection) = &report.selection {
+        format!(
             "would purge {}; nothing was changed, add {yes} to do it, or --exactly {selection} --yes for these and no others",
             of_all(report.matched, report.letters)
-        ),
-        None => {
-            let rest = if report.stopped.is_some() { ", the others are still in the queue" } else { "" };
-            format!("purged {}{rest}", counted(report.purged, "dead letter"))
-        }
-    })
+        )
+    } else {
+        let rest = if report.stopped.is_some() { ", the others are still in the queue" } else { "" };
+        format!("purged {}{rest}", counted(report.purged, "dead letter"))
+    };
+    by_reason(&report.reasons).footer(footer)
 }
