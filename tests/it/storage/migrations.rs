@@ -1,5 +1,7 @@
 //! `migrate`: beside whatever is there already.
 
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
 use crate::support::{HOST_TABLES, Running, Servers, Snapshot, World, eventually, finish};
 
 /// The SQL of the note that the project comes from, as somebody would have run it by hand.
@@ -353,4 +355,21 @@ async fn worker_refuses_a_database_that_was_not_migrated() {
     let sweep = world.run(&["sweep"]).await;
     assert_eq!(sweep.code, 1);
     assert!(sweep.stderr.contains("snapshot-lifecycle migrate"), "{sweep:?}");
+}
+
+#[tokio::test]
+async fn session_that_has_inserted_goes_on_after_a_column_was_given_another_type() {
+    let world = World::new().await;
+    let team = world.team().await;
+    world.sql("ALTER TABLE public.snapshots ALTER COLUMN snapshot_type TYPE varchar(50)").await;
+    let mut session = PgConnection::connect(&world.database_url).await.unwrap();
+    let insert =
+        format!("INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'qna', '{{}}')");
+    for other_type in ["text", "varchar(40)", "text"] {
+        sqlx::raw_sql(AssertSqlSafe(insert.clone())).execute(&mut session).await.unwrap();
+        world.sql(format!("ALTER TABLE public.snapshots ALTER COLUMN snapshot_type TYPE {other_type}")).await;
+    }
+    sqlx::raw_sql(AssertSqlSafe(insert)).execute(&mut session).await.unwrap();
+    assert_eq!(world.count("expires_at = created_at + interval '365 days'").await, 4);
+    session.close().await.unwrap();
 }
