@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::broker::{BrokerError, QueueWatch, Topology};
 use crate::lifecycle::Stop;
 use crate::policy::Rule;
-use crate::storage::{AccessError, Database};
+use crate::storage::{AccessError, Database, Verdict};
 use crate::telemetry::{Dependency, Health, Metrics};
 
 /// A database that went away while nothing was to do is noticed after this.
@@ -78,16 +78,21 @@ impl DatabaseMonitor<'_> {
         };
         match &checked {
             Ok(()) if measure => self.told = None,
-            Ok(()) | Err(AccessError::Storage(_)) => {}
-            Err(error) => {
-                let problem = error.to_string();
-                if self.told.as_ref() != Some(&problem) {
-                    tracing::error!(error = problem, "cannot work on this database");
-                    self.told = Some(problem);
-                }
-            }
+            Ok(()) => {}
+            // Only away, busy or locked, which others tell.
+            Err(AccessError::Storage(error)) if error.verdict() != Verdict::Refused => {}
+            Err(AccessError::Storage(error)) => self.tell(error.one_line()),
+            Err(error) => self.tell(error.to_string()),
         }
         checked.is_ok()
+    }
+
+    /// Once, until it changes.
+    fn tell(&mut self, problem: String) {
+        if self.told.as_ref() != Some(&problem) {
+            tracing::error!(error = problem, "cannot work on this database");
+            self.told = Some(problem);
+        }
     }
 
     async fn measure(&self) {

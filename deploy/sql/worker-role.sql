@@ -40,6 +40,7 @@ CREATE POLICY snapshot_lifecycle_worker_never_write ON public.snapshots
 
 GRANT SELECT ON snapshot_lifecycle.migrations, snapshot_lifecycle.retention TO snapshot_lifecycle_worker;
 GRANT SELECT, INSERT, UPDATE ON snapshot_lifecycle.lease TO snapshot_lifecycle_worker;
+GRANT SELECT, INSERT, DELETE ON snapshot_lifecycle.applied_ahead TO snapshot_lifecycle_worker;
 GRANT SELECT, DELETE ON snapshot_lifecycle.outbox TO snapshot_lifecycle_worker;
 GRANT SELECT, UPDATE ON snapshot_lifecycle.delete_budget TO snapshot_lifecycle_worker;
 

@@ -33,8 +33,24 @@ impl Pass for TtlSweep {
         if walked == Walked::GaveUp {
             memory.begin_at = after;
         }
+        forget_applied_ahead(context, &batches).await?;
         Ok(batches.report(walked))
     }
+}
+
+/// Deletes what only duplicates of messages ask for, and none can any more. An error costs the pass nothing: the next one tries again.
+async fn forget_applied_ahead(context: &PassContext<'_>, batches: &Batches<'_>) -> Result<(), PassError> {
+    while !context.stop.is_cancelled() {
+        match context.database.forget_applied_ahead().await {
+            Ok(true) => break,
+            Ok(false) => drop(batches.go_on().await?),
+            Err(error) => {
+                tracing::warn!(error = error.one_line(), "could not forget what was applied ahead of its time");
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What had expired at the cutoff, the oldest expiry first.

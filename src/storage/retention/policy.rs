@@ -1,4 +1,5 @@
 use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::policy::RetentionPolicy;
@@ -26,6 +27,10 @@ pub(in crate::storage) struct Terms {
     pub(in crate::storage) may_keep: bool,
     /// Row-level security binds the role, by policies that are plainly `true`.
     bound: bool,
+    /// When the transaction began.
+    pub(in crate::storage) now: OffsetDateTime,
+    /// One of the events was ended by a message that was ahead of its time, see `rules::applied_ahead`.
+    pub(in crate::storage) applied_ahead: bool,
 }
 
 impl Terms {
@@ -42,7 +47,10 @@ impl Terms {
 
 /// The policy, and in the same statement whether the delete that follows in this transaction will reach every row (see
 /// [`silent_problems`]). A privilege revoked in between is no danger: without it the delete fails.
-pub(in crate::storage) async fn load_checked(tx: &mut Transaction<'static, Postgres>) -> Result<Terms, StorageError> {
+pub(in crate::storage) async fn load_checked(
+    tx: &mut Transaction<'static, Postgres>,
+    event_ids: &[Uuid],
+) -> Result<Terms, StorageError> {
     const WHAT: &str = "check the role's privileges and read the retention policy";
     let row: TermsRow = sqlx::query_as(concat!(
         "SELECT ARRAY(SELECT snapshot_type FROM snapshot_lifecycle.retention ORDER BY snapshot_type) AS types, \
@@ -50,15 +58,23 @@ pub(in crate::storage) async fn load_checked(tx: &mut Transaction<'static, Postg
          EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid \
                  AND tgenabled <> 'D' AND NOT tgisinternal AND tgtype & 11::int2 = 11::int2) /* BEFORE DELETE FOR EACH ROW */ \
          OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = 'public.snapshots'::pg_catalog.regclass::pg_catalog.oid AND ev_type = '4') AS may_keep, \
-         pg_catalog.row_security_active('public.snapshots') AS bound, ",
+         pg_catalog.row_security_active('public.snapshots') AS bound, pg_catalog.now() AS now, \
+         EXISTS (SELECT FROM snapshot_lifecycle.applied_ahead WHERE event_id = ANY ($1)) AS applied_ahead, ",
         silent_problems!(),
     ))
     .persistent(false)
+    .bind(event_ids)
     .fetch_one(&mut **tx)
     .await
     .map_err(StorageError::during(WHAT))?;
     row.problems.refuse().map_err(|error| StorageError::no_access(WHAT, &error))?;
-    Ok(Terms { policy: policy(row.types.into_iter().zip(row.keep)), may_keep: row.may_keep, bound: row.bound })
+    Ok(Terms {
+        policy: policy(row.types.into_iter().zip(row.keep)),
+        may_keep: row.may_keep,
+        bound: row.bound,
+        now: row.now,
+        applied_ahead: row.applied_ahead,
+    })
 }
 
 #[derive(sqlx::FromRow)]
@@ -67,6 +83,8 @@ struct TermsRow {
     keep: Vec<bool>,
     may_keep: bool,
     bound: bool,
+    now: OffsetDateTime,
+    applied_ahead: bool,
     #[sqlx(flatten)]
     problems: Problems,
 }

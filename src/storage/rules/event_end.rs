@@ -10,6 +10,7 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::applied_ahead;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
@@ -89,11 +90,14 @@ impl Database {
     pub async fn end_events(&self, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
         self.within(limits, "delete the events' snapshots", async {
             let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
-            let terms = policy::load_checked(&mut tx).await?;
+            let event_ids: Vec<_> = ends.iter().map(|end| end.event_id).collect();
+            let terms = policy::load_checked(&mut tx, &event_ids).await?;
+            applied_ahead::note(&mut tx, ends, &terms).await?;
+            let ends = applied_ahead::as_first_applied(&mut tx, ends, &terms).await?;
             let columns = Columns::of(ends.iter());
             let deleted = delete(&mut tx, &columns, &terms).await?;
             let kept = if terms.may_keep { still_there(&mut tx, &columns, &terms).await? } else { HashMap::new() };
-            let mut owners = owners_of_mismatched(&mut tx, ends, &deleted, &terms).await?;
+            let mut owners = owners_of_mismatched(&mut tx, &ends, &deleted, &terms).await?;
             Self::commit(tx).await?;
             let count = |rows: &HashMap<usize, u64>, position| rows.get(&position).copied().unwrap_or_default();
             let ended = |position| match owners.remove(&position) {
@@ -113,7 +117,7 @@ impl Database {
     pub async fn try_delete_nothing(&self, limits: Limits) -> Result<(), StorageError> {
         self.within(limits, "test whether a delete passes", async {
             let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
-            policy::load_checked(&mut tx).await?;
+            policy::load_checked(&mut tx, &[]).await?;
             // It compares every column that the real one does: a column that was renamed, or has another type, fails each event.
             sqlx::query("DELETE FROM ONLY public.snapshots WHERE id = $1 AND event_id = $1 AND team_id = $1 AND created_at <= pg_catalog.now() AND event_id IS NULL")
                 .bind(Uuid::nil())
@@ -121,8 +125,12 @@ impl Database {
                 .execute(&mut *tx)
                 .await
                 .map_err(StorageError::during("test whether a delete passes"))?;
+            // With the table that a delete may write to beside the snapshots.
             // IS NULL: sqlx would ask for the type of the answer in between, and so lose the unnamed statement.
-            sqlx::query("SELECT pg_catalog.pg_logical_emit_message(true, 'snapshot_lifecycle', 'can it commit') IS NULL")
+            sqlx::query(
+                "WITH noted AS (INSERT INTO snapshot_lifecycle.applied_ahead SELECT a.* FROM snapshot_lifecycle.applied_ahead AS a WHERE false) \
+                 SELECT pg_catalog.pg_logical_emit_message(true, 'snapshot_lifecycle', 'can it commit') IS NULL",
+            )
                 .persistent(false)
                 .execute(&mut *tx)
                 .await
@@ -136,7 +144,9 @@ impl Database {
     pub async fn count_event(&self, end: &EventEnd) -> Result<EventCount, StorageError> {
         self.within(Limits::LONG, "count the event's snapshots", async {
             let mut tx = self.begin_within(Limits::LONG, None).await?;
-            let terms = policy::load_checked(&mut tx).await?;
+            let terms = policy::load_checked(&mut tx, &[end.event_id]).await?;
+            let ends = applied_ahead::as_first_applied(&mut tx, std::slice::from_ref(end), &terms).await?;
+            let end = &ends[0];
             let rows: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT snapshot_type::text, pg_catalog.count(*) FROM ONLY public.snapshots \
                  WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
@@ -150,7 +160,7 @@ impl Database {
             .await
             .map_err(StorageError::during("count the event's snapshots"))?;
             let any = HashMap::from([(0, rows.len() as u64)]);
-            let owners = owners_of_mismatched(&mut tx, std::slice::from_ref(end), &any, &terms).await?.remove(&0);
+            let owners = owners_of_mismatched(&mut tx, &ends, &any, &terms).await?.remove(&0);
             Self::commit(tx).await?;
             let count = |(snapshot_type, rows): (String, i64)| TypeCount {
                 kept: terms.policy.keeps(&snapshot_type),

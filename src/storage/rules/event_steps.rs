@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::applied_ahead;
 use super::event_end::{Ended, owners_of_mismatched};
 use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
@@ -189,16 +190,22 @@ impl Database {
         const WHAT: &str = "find the event's snapshots";
         self.within(Limits::LOOK, WHAT, async {
             let mut tx = self.begin_within(Limits::LOOK, Some(Rule::EventEnd)).await?;
-            let terms = policy::load_checked(&mut tx).await?;
+            let end = EventEnd { occurred_at: steps.at_most(), ..steps.end };
+            let terms = policy::load_checked(&mut tx, &[end.event_id]).await?;
+            let mut ends = vec![end];
+            if !steps.has_begun() {
+                applied_ahead::note(&mut tx, &ends, &terms).await?;
+                ends = applied_ahead::as_first_applied(&mut tx, &ends, &terms).await?;
+            }
             let (ids, cutoff): (Vec<Uuid>, OffsetDateTime) = sqlx::query_as(
                 "SELECT ARRAY(SELECT id FROM ONLY public.snapshots \
                      WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
                        AND (snapshot_type::text = ANY ($4)) = $5 AND id <> ALL ($6) LIMIT $7), LEAST($3, pg_catalog.now())",
             )
             .persistent(false)
-            .bind(steps.end.event_id)
-            .bind(steps.end.team_id)
-            .bind(steps.at_most())
+            .bind(end.event_id)
+            .bind(end.team_id)
+            .bind(ends[0].occurred_at)
             .bind(terms.policy.exceptions())
             .bind(terms.policy.keeps_by_default())
             .bind(steps.passed_over())
@@ -207,8 +214,7 @@ impl Database {
             .await
             .map_err(StorageError::during(WHAT))?;
             let done = ids.len() as u64 + steps.deleted + steps.passed_over().len() as u64;
-            let ends = std::slice::from_ref(&steps.end);
-            let owners = owners_of_mismatched(&mut tx, ends, &[(0, done)].into(), &terms).await?.remove(&0);
+            let owners = owners_of_mismatched(&mut tx, &ends, &[(0, done)].into(), &terms).await?.remove(&0);
             Self::commit(tx).await?;
             steps.cutoff = Some(cutoff);
             steps.ids = ids;
@@ -224,7 +230,7 @@ impl Database {
         loop {
             let done = self.within(limits, "delete some of the event's snapshots", async {
                 let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
-                let terms = policy::load_checked(&mut tx).await?;
+                let terms = policy::load_checked(&mut tx, &[]).await?;
                 let gone = delete_some(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?;
                 let kept = if gone.len() < ids.len() {
                     still_there(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?

@@ -1,5 +1,6 @@
 //! The three rules. Every DELETE of snapshots is here.
 
+mod applied_ahead;
 pub(super) mod batch;
 pub(super) mod cap;
 pub(super) mod event_end;

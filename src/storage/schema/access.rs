@@ -68,6 +68,10 @@ pub(in crate::storage) struct Problems {
 }
 
 impl Problems {
+    fn is_empty(&self) -> bool {
+        self.role_problems.is_empty() && self.table_problems.is_empty()
+    }
+
     /// An error where there are any.
     pub(in crate::storage) fn refuse(self) -> Result<(), AccessError> {
         if !self.table_problems.is_empty() {
@@ -91,7 +95,8 @@ impl Database {
         Ok(())
     }
 
-    /// Checks that the schema exists, that the role sees and may delete every snapshot, and that the statements reach the whole table.
+    /// Checks that the schema exists, that the role sees and may delete every snapshot, and that the statements reach the whole table and
+    /// find their columns.
     pub async fn check_access(&self) -> Result<(), AccessError> {
         let missing = self.missing_migrations().await?;
         if !missing.is_empty() {
@@ -103,8 +108,10 @@ impl Database {
             let mut problems = problems(&mut tx).await?;
             role_problems.append(&mut problems.role_problems);
             problems.role_problems = role_problems;
+            // Said before a column is asked for that the role may not read, or that a view has not.
+            let columns = if problems.is_empty() { columns(&mut tx).await } else { Ok(()) };
             Self::commit(tx).await?;
-            Ok(problems)
+            columns.map(|()| problems)
         });
         problems.await?.refuse()
     }
@@ -122,6 +129,8 @@ async fn lacking(tx: &mut Transaction<'static, Postgres>) -> Result<Vec<String>,
              ('public.snapshots', 'SELECT'), ('public.snapshots', 'DELETE'), \
              ('snapshot_lifecycle.retention', 'SELECT'), ('snapshot_lifecycle.lease', 'SELECT'), \
              ('snapshot_lifecycle.lease', 'INSERT'), ('snapshot_lifecycle.lease', 'UPDATE'), \
+             ('snapshot_lifecycle.applied_ahead', 'SELECT'), ('snapshot_lifecycle.applied_ahead', 'INSERT'), \
+             ('snapshot_lifecycle.applied_ahead', 'DELETE'), \
              ('snapshot_lifecycle.outbox', 'SELECT'), ('snapshot_lifecycle.outbox', 'DELETE'), \
              ('snapshot_lifecycle.delete_budget', 'SELECT'), ('snapshot_lifecycle.delete_budget', 'UPDATE')) \
          SELECT format('it lacks %s on %s', privilege, relation) FROM need \
@@ -134,6 +143,13 @@ async fn lacking(tx: &mut Transaction<'static, Postgres>) -> Result<Vec<String>,
     .fetch_all(&mut **tx)
     .await
     .map_err(StorageError::during(WHAT))
+}
+
+/// Fails where a column was renamed, or has another type, so that deletes fail.
+async fn columns(tx: &mut Transaction<'static, Postgres>) -> Result<(), StorageError> {
+    let asked = sqlx::query_scalar(include_str!("access_columns.sql")).persistent(false).fetch_one(&mut **tx).await;
+    let _: bool = asked.map_err(StorageError::during("compare the columns of public.snapshots"))?;
+    Ok(())
 }
 
 async fn problems(tx: &mut Transaction<'static, Postgres>) -> Result<Problems, StorageError> {

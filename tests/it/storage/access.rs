@@ -221,6 +221,10 @@ async fn role_from_which_row_level_security_hides_rows_is_refused() {
         ("REVOKE DELETE ON public.snapshots FROM ROLE", "it lacks DELETE on public.snapshots"),
         ("REVOKE UPDATE (id) ON public.snapshots FROM ROLE", "it lacks UPDATE on a column"),
         ("REVOKE SELECT ON snapshot_lifecycle.retention FROM ROLE", "it lacks SELECT on snapshot_lifecycle.retention"),
+        (
+            "REVOKE INSERT ON snapshot_lifecycle.applied_ahead FROM ROLE",
+            "it lacks INSERT on snapshot_lifecycle.applied_ahead",
+        ),
     ] {
         let world = World::new().await;
         let role = worker_role(&world).await;

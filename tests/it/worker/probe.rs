@@ -35,3 +35,20 @@ async fn broker_that_cannot_be_reached_is_down_whatever_the_database_does() {
         assert_eq!(health.is_up(Dependency::Rabbitmq), up);
     }
 }
+
+#[tokio::test]
+async fn column_that_is_renamed_under_an_idle_worker_is_noticed_and_so_is_its_return() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    for column in ["expires_at", "created_at", "snapshot_type"] {
+        world.sql(format!("ALTER TABLE public.snapshots RENAME COLUMN {column} TO elsewhere")).await;
+        worker.becomes_ready(false).await;
+        let told = worker.logged("cannot work on this database");
+        let error = told.last().expect("the reason")["error"].as_str().unwrap();
+        assert!(error.contains(&format!("column \"{column}\" does not exist")), "{error}");
+        world.sql(format!("ALTER TABLE public.snapshots RENAME COLUMN elsewhere TO {column}")).await;
+        worker.becomes_ready(true).await;
+    }
+    assert_eq!(worker.logged("cannot work on this database").len(), 3, "once each: {}", worker.log_text());
+    worker.stop().await;
+}

@@ -1,0 +1,116 @@
+//! Messages that were applied before their `occurred_at`: a publisher's clock may be ahead of the database's.
+//!
+//! Such a message takes what was made until it was applied, and so must its duplicates, whether they come before `occurred_at` or after.
+//! When it was first applied is remembered in the transaction that applies it, and a duplicate counts as of then. A message with an
+//! earlier `occurred_at` for the same event and team counts as of then too, because the two may have been merged.
+
+use std::collections::HashMap;
+
+use sqlx::{Postgres, Transaction};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::policy::EventEnd;
+use crate::storage::database::Database;
+use crate::storage::error::StorageError;
+use crate::storage::retention::policy::Terms;
+use crate::storage::schema::access;
+use crate::storage::transaction::Limits;
+
+const NOTE: &str = include_str!("applied_ahead_note.sql");
+const FIND: &str = include_str!("applied_ahead_find.sql");
+const FORGET: &str = include_str!("applied_ahead_forget.sql");
+/// Entries deleted per transaction.
+const ENTRIES_PER_BATCH: u32 = 5_000;
+
+/// When an end was first applied, before its time.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+struct AppliedAhead {
+    event_id: Uuid,
+    team_id: Option<Uuid>,
+    occurred_at: OffsetDateTime,
+    applied_at: OffsetDateTime,
+}
+
+impl AppliedAhead {
+    /// Whether the end was applied with this one. PostgreSQL has cut its time to whole microseconds.
+    fn covers(&self, end: &EventEnd) -> bool {
+        self.occurred_at > end.occurred_at - Duration::MICROSECOND
+    }
+}
+
+/// Remembers the ends whose time has not come yet, unless they are remembered already. Asks nothing of the database where there are none.
+pub(super) async fn note(
+    tx: &mut Transaction<'static, Postgres>,
+    ends: &[EventEnd],
+    terms: &Terms,
+) -> Result<(), StorageError> {
+    let ahead = || ends.iter().filter(|end| is_ahead(end, terms));
+    if ahead().next().is_none() {
+        return Ok(());
+    }
+    sqlx::query(NOTE)
+        .persistent(false)
+        .bind(ahead().map(|end| end.event_id).collect::<Vec<_>>())
+        .bind(ahead().map(|end| end.team_id).collect::<Vec<_>>())
+        .bind(ahead().map(|end| end.occurred_at).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await
+        .map_err(StorageError::during("remember what is applied ahead of its time"))?;
+    Ok(())
+}
+
+/// The ends, each no later than it was first applied. Asks nothing of the database where none was, and none is now.
+pub(super) async fn as_first_applied(
+    tx: &mut Transaction<'static, Postgres>,
+    ends: &[EventEnd],
+    terms: &Terms,
+) -> Result<Vec<EventEnd>, StorageError> {
+    let mut ends = ends.to_vec();
+    // One that is ahead may have been remembered by another transaction since the terms were read.
+    if !terms.applied_ahead && !ends.iter().any(|end| is_ahead(end, terms)) {
+        return Ok(ends);
+    }
+    let found: Vec<AppliedAhead> = sqlx::query_as(FIND)
+        .persistent(false)
+        .bind(ends.iter().map(|end| end.event_id).collect::<Vec<_>>())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StorageError::during("find what was applied ahead of its time"))?;
+    let mut of_key: HashMap<_, Vec<AppliedAhead>> = HashMap::new();
+    for entry in found {
+        of_key.entry((entry.event_id, entry.team_id)).or_default().push(entry);
+    }
+    for end in &mut ends {
+        let entries = of_key.get(&(end.event_id, end.team_id)).into_iter().flatten();
+        if let Some(first) = entries.filter(|entry| entry.covers(end)).map(|entry| entry.applied_at).min() {
+            end.occurred_at = end.occurred_at.min(first);
+        }
+    }
+    Ok(ends)
+}
+
+fn is_ahead(end: &EventEnd, terms: &Terms) -> bool {
+    end.occurred_at > terms.now
+}
+
+impl Database {
+    /// Deletes entries on which no snapshot depends any more; `false` where more may be left.
+    pub async fn forget_applied_ahead(&self) -> Result<bool, StorageError> {
+        const WHAT: &str = "forget what was applied ahead of its time";
+        self.within(Limits::LOOK, WHAT, async {
+            let mut tx = self.begin_within(Limits::LOOK, None).await?;
+            // A snapshot that is hidden would be taken for none.
+            access::require(&mut tx).await?;
+            let forgotten = sqlx::query(FORGET)
+                .persistent(false)
+                .bind(i64::from(ENTRIES_PER_BATCH))
+                .execute(&mut *tx)
+                .await
+                .map_err(StorageError::during(WHAT))?;
+            Self::commit(tx).await?;
+            Ok(forgotten.rows_affected() < u64::from(ENTRIES_PER_BATCH))
+        })
+        .await
+    }
+}

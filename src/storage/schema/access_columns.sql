@@ -1,0 +1,9 @@
+-- Database::check_access: fails where a column that a delete compares is not there, or not of a type that can be compared so.
+SELECT EXISTS (
+    SELECT FROM ONLY public.snapshots
+    WHERE false
+      AND id IN (event_id, team_id)
+      AND snapshot_type::text = ''
+      AND created_at <= now()
+      AND expires_at <= now()
+)
