@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{parse_duration, values_from_files};
 use crate::message::instant;
 
-/// Parses arguments, environment and `_FILE` variables. What cannot be used ends with exit code 2 and names the variable.
+/// Parses arguments, environment and `_FILE` variables. An unusable value ends with exit code 2, and the error names the variable.
 pub(super) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
     let values = match values_from_files(used_variables(&command), |name| env::var_os(name)) {
@@ -45,6 +45,11 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, String> {
     Uuid::parse_str(text).map_err(|_| "not a UUID, such as 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d".to_owned())
 }
 
+/// Reads a time.
+pub(super) fn rfc3339(text: &str) -> Result<OffsetDateTime, String> {
+    instant(text).ok_or_else(|| "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z".to_owned())
+}
+
 /// Reads a time, or a duration back from now.
 pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     let back = |text| clock::now().checked_sub(time::Duration::try_from(parse_duration(text).ok()?).ok()?);
@@ -53,10 +58,10 @@ pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     })
 }
 
-/// The variables of the command that is called. A file that some other command would need may be unreadable.
+/// The variables of the command that is called: files that another command needs may be unreadable.
 fn used_variables(command: &Command) -> Vec<String> {
     let mut names = Vec::new();
-    // An error is said later; here it is a call for help, which needs no value.
+    // An error is reported later; where parsing fails here, it is a call for help, which needs no value.
     if let Ok(matches) = command.clone().ignore_errors(true).try_get_matches() {
         let (mut called, mut matches) = (Some(command), &matches);
         while let Some(command) = called {
@@ -104,7 +109,7 @@ fn named_in(command: &Command, error: &str) -> Option<String> {
         .find_map(variable_of)
 }
 
-/// A misspelt variable would be passed over without a word. Not an error: Kubernetes sets variables of its own for a service
+/// A misspelt variable would be ignored silently. Not an error: Kubernetes sets variables of its own for a service
 /// that happens to be called `lifecycle`.
 fn warn_of_unknown_variables(command: &Command) {
     let known = variables(command);

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::{Cli, output};
 
-/// Prints a shell's completions of this program to stdout
+/// Prints completions of this program for a shell to stdout
 ///
 /// For instance: snapshot-lifecycle completions bash > /etc/bash_completion.d/snapshot-lifecycle
 #[derive(Debug, Args)]

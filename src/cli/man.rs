@@ -7,19 +7,19 @@ use clap_mangen::Man;
 
 use super::{Cli, output};
 
-/// Prints the manual page to stdout, or writes one a command into a folder
+/// Prints the manual page to stdout, or writes one page per command into a folder
 ///
 /// For instance: snapshot-lifecycle man | man -l -
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Write the pages of all commands into this folder, which must be there
+    /// Write the pages of all commands into this folder, which must exist
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // Not the command that was parsed: in that one, values from files are defaults.
+        // Not the command that was parsed: there, values from files are defaults, and may be secret.
         let mut command = Cli::command().disable_help_subcommand(true);
         match self.dir {
             Some(dir) => {

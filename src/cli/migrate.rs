@@ -8,7 +8,7 @@ use crate::config::DatabaseOptions;
 use crate::storage::{Database, Migrated};
 use crate::terminal::Table;
 
-/// Applies the migrations; safe to run twice, by several replicas at once, and beside a snapshots table that is already there
+/// Applies the migrations; safe to run twice, by several replicas at once, and with a snapshots table that exists already
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -26,7 +26,7 @@ struct Answer {
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        // Two: one may build an index for minutes while the other keeps the lease.
+        // Two: one may build an index for minutes while the other one renews the lease.
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         let applied = database.migrate().await?;
         let answer = Answer { applied, rows_without_expires_at: database.rows_without_expires_at().await? };

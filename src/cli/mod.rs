@@ -4,6 +4,7 @@
 
 mod arguments;
 mod completions;
+mod database;
 mod delete_event;
 mod dlq;
 mod doctor;
@@ -69,7 +70,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    // The worker tells what it does; a command answers on stdout and logs only what is out of the ordinary.
+    // The worker logs what it does; a command answers on stdout and logs only the unexpected.
     let worker = matches!(cli.command, Command::Run(_));
     let (level, way) = if worker { ("info", Stderr::Queued) } else { ("warn", Stderr::Direct) };
     let logging = match Logging::start(cli.log.log_format, level, way) {
@@ -80,10 +81,10 @@ pub fn main() -> ExitCode {
         }
     };
     let mut builder = if worker {
-        // One thread: measured, the pipeline is as fast with one as with two, and takes half the CPU. lapin has its own.
+        // One thread: the pipeline is as fast with one as with two, and takes half the CPU. lapin has its own.
         tokio::runtime::Builder::new_current_thread()
     } else {
-        // One beside ours, which a reader of stdout may hold up for as long as he likes: heartbeats go on meanwhile.
+        // One beside the main thread, which a slow reader of stdout may block for any time: heartbeats go on meanwhile.
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(1);
         builder
@@ -107,7 +108,7 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// Flags that do not say enough together: exit code 2.
+/// Flags that are not enough together: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);

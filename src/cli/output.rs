@@ -9,20 +9,18 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::terminal::{self, Table, escape_control, render_records, wrap};
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct OutputOptions {
-    /// Form of the answer on stdout, table or json [default: table on a terminal, json elsewhere]
-    #[arg(long = "output", value_enum, value_name = "FORM", hide_possible_values = true)]
+    /// Format of the answer on stdout, table or json [default: table on a terminal, json elsewhere]
+    #[arg(long = "output", value_enum, value_name = "FORMAT", hide_possible_values = true)]
     form: Option<Form>,
 }
 
-/// The form of an answer.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// For people.
@@ -37,7 +35,7 @@ impl Form {
     }
 }
 
-/// Asks before it deletes or moves.
+/// For commands that delete or move.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct ConfirmOptions {
     /// Do it; without this, only show what would be done
@@ -51,12 +49,12 @@ impl OutputOptions {
         self.form.unwrap_or_else(Form::of_stdout) == Form::Json
     }
 
-    /// Prints the answer in the chosen form. A reader that has gone away (`| head`) is no error.
+    /// Prints the answer in the chosen format. A reader that has gone away (`| head`) is no error.
     pub(super) fn print<T: Serialize>(self, answer: &T, rows: impl FnOnce(&T) -> Table) -> anyhow::Result<()> {
         self.print_text(answer, |answer| rows(answer).render(terminal_width()))
     }
 
-    /// The same for few things with many fields: each under the other, a field a line.
+    /// The same for a few things with many fields: one record under the other, one field per line.
     pub(super) fn print_records<T: Serialize>(
         self,
         answer: &T,
@@ -65,7 +63,7 @@ impl OutputOptions {
         self.print_text(answer, |answer| render_records(&records(answer), terminal_width()))
     }
 
-    /// The same where lines of text serve people better than a table.
+    /// The same where text serves people better than a table.
     pub(super) fn print_text<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         let text = if self.is_json() { format!("{}\n", serde_json::to_string_pretty(answer)?) } else { text(answer) };
         write_stdout(text.as_bytes())
@@ -83,7 +81,7 @@ impl JsonArray {
         Self { elements: 0 }
     }
 
-    /// Prints one element more; `false` when nobody reads any longer.
+    /// Prints one more element; `false` when nobody reads any longer.
     pub(super) fn push<T: Serialize>(&mut self, element: &T) -> io::Result<bool> {
         let before = if self.elements == 0 { "[\n" } else { ",\n" };
         self.elements += 1;
@@ -106,7 +104,7 @@ pub(super) fn for_the_screen(text: &str, whole: &str) -> String {
     if on_a_terminal() { terminal::for_the_screen(text, whole) } else { text.to_owned() }
 }
 
-/// Columns of the terminal that the answer goes to. None where it goes elsewhere, or where nothing says how wide the terminal is.
+/// The width of the terminal that the answer goes to. `None` where it goes elsewhere, or where nothing says how wide the terminal is.
 pub(super) fn terminal_width() -> Option<usize> {
     width_of(&io::stdout())
 }
@@ -116,8 +114,8 @@ fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
         return None;
     }
     let known = terminal_size_of(stream).map(|(Width(columns), _)| usize::from(columns));
-    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
-    known.or_else(told).filter(|columns| *columns > 0)
+    let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
+    known.or_else(from_environment).filter(|columns| *columns > 0)
 }
 
 /// Writes bytes to stdout. A reader that has gone away is no error.
@@ -134,24 +132,24 @@ pub(super) fn write_while_read(bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Says why the command failed.
+/// Prints why the command failed.
 pub(super) fn error(error: &anyhow::Error) {
-    say("error", &one_line(error));
+    print_to_stderr("error", &one_line(error));
 }
 
-/// Says something beside the answer.
+/// Prints a remark that is not part of the answer.
 pub(super) fn note(text: &str) {
-    say("note", text);
+    print_to_stderr("note", text);
 }
 
 /// Not `eprintln!`, which panics where stderr is full or gone: the exit code is the command's own.
-fn say(kind: &str, text: &str) {
+fn print_to_stderr(kind: &str, text: &str) {
     let mut stderr = io::stderr();
     let lines = wrap(&format!("{kind}: {}", escape_control(text)), width_of(&stderr));
     writeln!(stderr, "{}", lines.join("\n")).ok();
 }
 
-/// The error and its causes, each said once: many an error repeats its cause's words.
+/// The error and its causes, each once: many errors repeat the text of their cause.
 pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -164,22 +162,7 @@ pub(super) fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// A time for a table: to the second, still RFC 3339. What is no time stays as it is.
-pub(super) fn to_the_second(text: &str) -> String {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok();
-    let second = at.and_then(|at| at.replace_nanosecond(0).ok()?.format(&Rfc3339).ok());
-    second.unwrap_or_else(|| text.to_owned())
-}
-
-/// As in `1 dead letter`, `2 dead letters`.
-pub(super) fn counted(number: impl Into<u64>, thing: &str) -> String {
-    match number.into() {
-        1 => format!("1 {thing}"),
-        more => format!("{more} {thing}s"),
-    }
-}
-
-/// Prints what clap has to say: help to stdout, errors to stderr.
+/// Prints clap's help to stdout, or its error to stderr.
 pub(super) fn clap_error(error: &clap::Error) {
     error.print().ok();
 }
@@ -209,23 +192,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_of_an_error_is_said_once() {
+    fn each_cause_of_an_error_is_printed_once() {
         let repeats = anyhow!("database \"nope\" does not exist")
             .context("error returned from database: database \"nope\" does not exist")
             .context("could not begin a transaction");
         let once = "could not begin a transaction: error returned from database: database \"nope\" does not exist";
         assert_eq!(one_line(&repeats), once);
         assert_eq!(one_line(&anyhow!("no").context("why").context("what")), "what: why: no");
-    }
-
-    #[test]
-    fn times_in_tables_are_to_the_second_and_anything_else_stays() {
-        assert_eq!(to_the_second("2026-01-05T12:00:00.123456Z"), "2026-01-05T12:00:00Z");
-        assert_eq!(to_the_second("yesterday"), "yesterday");
-    }
-
-    #[test]
-    fn one_is_not_many() {
-        assert_eq!([0_u32, 1, 2].map(|n| counted(n, "row")), ["0 rows", "1 row", "2 rows"]);
     }
 }

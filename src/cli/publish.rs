@@ -7,16 +7,15 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::arguments::uuid;
-use super::delete_event::rfc3339;
+use super::arguments::{rfc3339, uuid};
 use super::interrupt::stop_on_signals;
-use super::output::{OutputOptions, counted, progress, write_stdout};
+use super::output::{OutputOptions, progress, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage, json_schema};
 use crate::publish_file::FilePublication;
-use crate::terminal::{Table, if_it_fits};
+use crate::terminal::{Table, counted, if_it_fits};
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
 #[derive(Debug, Args)]
@@ -34,16 +33,16 @@ pub(super) struct Options {
     /// When the status was reached, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", value_parser = rfc3339, conflicts_with_all = ["from", "schema"])]
     occurred_at: Option<OffsetDateTime>,
-    /// For finding the message again [default: a random UUID]
+    /// Id to find the message by [default: a random UUID]
     #[arg(long, value_name = "ID", value_parser = uuid, conflicts_with_all = ["from", "schema"])]
     message_id: Option<Uuid>,
     /// The workflow step
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "schema"])]
     step: Option<i64>,
-    /// Many messages, one JSON object a line; - is stdin
+    /// Many messages, one JSON object per line; - is stdin
     #[arg(long, value_name = "FILE", conflicts_with = "schema")]
     from: Option<PathBuf>,
-    /// Pass over so many lines of the file, to go on where an earlier call stopped
+    /// Skip the first lines of the file, to continue where an earlier call stopped
     #[arg(long, value_name = "LINES", default_value_t = 0, requires = "from")]
     skip: u64,
     /// Print the JSON Schema of the message and do nothing else
@@ -60,7 +59,7 @@ struct One {
     message_id: Option<Uuid>,
     exchange: String,
     routing_key: String,
-    /// As for a file: how many.
+    /// How many, as for a file.
     confirmed: u64,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Options {
     worker: WorkerOptions,
 }
 
-/// A batch, two passes, a relay and a probe at once.
+/// A batch, two passes, the relay and the monitor at once.
 const CONNECTIONS: u32 = 5;
 
 impl Options {
@@ -68,8 +68,9 @@ impl Options {
         lifecycle.spawn("cap eviction", eviction.run(lifecycle.stop()));
         let relay = Relay::new(database.clone(), address.clone(), topology.exchange().to_owned(), metrics.clone());
         lifecycle.spawn("outbox relay", relay.run(lifecycle.stop()));
-        let probe = Monitor { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
-        lifecycle.spawn("probe", probe.run(lifecycle.stop()));
+        let monitor =
+            Monitor { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
+        lifecycle.spawn("monitor", monitor.run(lifecycle.stop()));
 
         let ending = lifecycle.run_until_stopped().await;
         if ending != Ending::AtOnce {

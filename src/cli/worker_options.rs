@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::config::{BrokerOptions, DatabaseOptions, HttpOptions, MessageOptions, PassOptions, ProcessOptions};
 
-/// All that the worker is told: what `run` takes, and `doctor` checks.
+/// The worker's configuration: `run` takes it, and `doctor` checks it.
 #[derive(Debug, Args)]
 pub(super) struct WorkerOptions {
     #[command(flatten, next_help_heading = "PostgreSQL")]

@@ -3,7 +3,7 @@ use secrecy::SecretString;
 
 use super::database::secret;
 
-/// How to reach RabbitMQ, and the names there.
+/// How to reach RabbitMQ, and the names of exchange and queue.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerOptions {
     /// RabbitMQ (3.10 to 4.x), amqp:// or amqps://
@@ -19,31 +19,31 @@ pub struct BrokerOptions {
     pub queue: String,
 }
 
-/// Who makes exchanges and queues.
+/// Who declares exchanges and queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TopologyMode {
-    /// The worker makes what is missing.
+    /// The worker declares what is missing.
     Declare,
-    /// Somebody else does; the worker says what is missing and never declares.
+    /// Somebody else does; the worker reports what is missing and never declares.
     Verify,
 }
 
-/// How messages are taken.
+/// How messages are consumed.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct MessageOptions {
-    /// Whether the worker makes its exchanges and queues, or only verifies that they are there
+    /// Whether the worker declares its exchanges and queues, or only verifies that they exist
     #[arg(long, env = "LIFECYCLE_TOPOLOGY", value_enum, default_value_t = TopologyMode::Declare)]
     pub topology: TopologyMode,
 
-    /// Unacknowledged messages at most, so the memory bound
+    /// Unacknowledged messages at most, which bounds the memory
     #[arg(long, env = "LIFECYCLE_PREFETCH", value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     pub prefetch: u16,
 
-    /// Larger messages are dead-lettered unparsed
+    /// Size above which a message is dead-lettered without being parsed
     #[arg(long, env = "LIFECYCLE_MAX_MESSAGE_BYTES", value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=134_217_728))]
     pub max_message_bytes: u32,
 
-    /// Tries of one message that keeps failing by itself, before it is dead-lettered
+    /// Attempts before a failing message is dead-lettered
     #[arg(long, env = "LIFECYCLE_MAX_ATTEMPTS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_attempts: u32,
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// Reads a duration as the interface writes it: a whole number and `ms`, `s`, `m`, `h` or `d`, such as `250ms`, `30s`, `5m`, `7d`.
 ///
-/// Zero is refused: no interval and no time-out of ours can be nothing.
+/// Zero is refused: no interval and no timeout of ours can be zero.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refused = || "a duration above zero, written 250ms, 30s, 5m, 12h or 7d".to_owned();
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;

@@ -1,7 +1,7 @@
-//! Configuration, one file a topic: flags, or environment variables of the same meaning; the flag wins.
+//! Configuration, one file per topic: flags, or environment variables of the same meaning; the flag wins.
 //!
 //! Each value is checked when it is read, at the start. Secrets are taken as they are, so that no error quotes them, and
-//! checked by the room that understands them, which answers with a [`ConfigError`].
+//! checked by the module that understands them, which answers with a [`ConfigError`].
 
 mod broker;
 mod database;

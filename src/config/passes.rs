@@ -7,11 +7,11 @@ use super::parse_duration;
 /// The two passes over the whole table.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct PassOptions {
-    /// Between TTL sweeps
+    /// Time between TTL sweeps
     #[arg(long, env = "LIFECYCLE_SWEEP_INTERVAL", value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     pub sweep_interval: Duration,
 
-    /// Between eviction passes
+    /// Time between eviction passes
     #[arg(long, env = "LIFECYCLE_EVICT_INTERVAL", value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     pub evict_interval: Duration,
 
@@ -19,7 +19,7 @@ pub struct PassOptions {
     #[command(flatten)]
     pub cap: CapOption,
 
-    /// The pace.
+    /// The delete rate.
     #[command(flatten)]
     pub rate: RateOption,
 }
@@ -27,30 +27,30 @@ pub struct PassOptions {
 /// The cap.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct CapOption {
-    /// The cap: the oldest above it are evicted
+    /// The cap: a team's oldest snapshots above it are evicted
     #[arg(long, env = "LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub max_snapshots_per_team: u32,
 }
 
-/// The pace.
+/// The delete rate.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RateOption {
-    /// Rows a second that sweeps and evictions of all replicas together may delete [default: unlimited]
+    /// Rows per second that sweeps and evictions of all replicas together may delete [default: unlimited]
     #[arg(long, env = "LIFECYCLE_DELETE_RATE", value_name = "ROWS", value_parser = rate)]
     pub delete_rate: Option<DeleteRate>,
 }
 
-/// Rows a second, or no limit.
+/// Rows per second, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteRate {
-    /// As fast as it goes.
+    /// As fast as possible.
     Unlimited,
-    /// At most so many.
+    /// At most this many.
     PerSecond(u32),
 }
 
 impl RateOption {
-    /// Rows a second; `None` is unlimited.
+    /// Rows per second; `None` is unlimited.
     #[must_use]
     pub const fn per_second(self) -> Option<u32> {
         match self.delete_rate {

@@ -11,7 +11,7 @@ pub struct ProcessOptions {
     #[arg(long = "env", env = "LIFECYCLE_ENV", value_enum, default_value_t = Environment::Production)]
     pub environment: Environment,
 
-    /// To finish what is in flight after SIGTERM, SIGINT, SIGHUP or SIGQUIT
+    /// Time to finish what is in flight after SIGTERM, SIGINT, SIGHUP or SIGQUIT
     #[arg(long, env = "LIFECYCLE_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub shutdown_timeout: Duration,
 }

@@ -24,7 +24,7 @@ pub enum SecretFileError {
         /// The path that it names.
         path: String,
         #[source]
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

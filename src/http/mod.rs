@@ -5,7 +5,9 @@
 
 mod health;
 mod metrics;
+mod readiness_request;
 mod server;
 mod state;
 
+pub use readiness_request::request_readiness;
 pub use server::{Server, ServerError};

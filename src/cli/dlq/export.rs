@@ -5,11 +5,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::QueueOptions;
-use crate::cli::output::{counted, note, write_while_read};
+use crate::cli::output::{note, write_while_read};
 use crate::dead_letters::{self, ExportReport, ExportTarget, Filter};
-use crate::terminal::Table;
+use crate::terminal::{Table, counted};
 
-/// Saves dead letters whole, one JSON object a line; nothing is changed
+/// Saves dead letters whole, one JSON object per line; nothing is changed
 ///
 /// Each line has what `list` shows, all properties and headers, and `body_base64` where the body is not UTF-8.
 #[derive(Debug, Args)]

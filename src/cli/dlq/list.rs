@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::QueueOptions;
 use crate::broker::DeadLetter;
-use crate::cli::output::{JsonArray, counted, note, to_the_second};
+use crate::cli::output::{JsonArray, note};
 use crate::dead_letters::{Browse, Filter};
-use crate::terminal::{Table, if_it_fits, text};
+use crate::terminal::{Table, counted, if_it_fits, text, to_the_second};
 
 /// Lists dead letters, the oldest first; nothing is changed
 #[derive(Debug, Args)]

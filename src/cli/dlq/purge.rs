@@ -6,9 +6,9 @@ use clap::Args;
 use super::QueueOptions;
 use super::table::{by_reason, of_all};
 use crate::cli::UsageError;
-use crate::cli::output::{ConfirmOptions, counted};
+use crate::cli::output::ConfirmOptions;
 use crate::dead_letters::{self, Filter, PurgeReport};
-use crate::terminal::Table;
+use crate::terminal::{Table, counted};
 
 /// Removes dead letters for good; `dlq export` saves them first
 ///

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::QueueOptions;
 use super::table::{by_reason, of_all};
-use crate::cli::output::{ConfirmOptions, counted};
+use crate::cli::output::ConfirmOptions;
 use crate::dead_letters::{self, EditedReplay, Filter, ReplayReport};
-use crate::terminal::Table;
+use crate::terminal::{Table, counted};
 
 /// Sends dead letters back to where they first came from
 ///

@@ -1,6 +1,5 @@
-use crate::cli::output::{counted, to_the_second};
 use crate::dead_letters::ReasonCount;
-use crate::terminal::{Table, if_it_fits, text};
+use crate::terminal::{Table, counted, if_it_fits, text, to_the_second};
 
 /// A row for each reason.
 pub(super) fn by_reason(reasons: &[ReasonCount]) -> Table {

@@ -6,14 +6,14 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::arguments::uuid;
-use crate::cli::output::{OutputOptions, counted, note, to_the_second};
+use crate::cli::output::{OutputOptions, note};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
-use crate::terminal::{Table, if_it_fits};
+use crate::terminal::{Table, counted, if_it_fits, to_the_second};
 
 /// Lists the snapshots of a team or of an event, the newest first, without their data
 ///
-/// Expired snapshots are not shown, whether or not a sweep has taken them yet.
+/// Expired snapshots are not shown, whether or not a sweep has deleted them yet.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("whose").required(true).multiple(true).args(["team_id", "event_id"])))]
 pub(super) struct List {
@@ -26,7 +26,7 @@ pub(super) struct List {
     /// Of this type
     #[arg(long = "type", value_name = "TYPE")]
     snapshot_type: Option<String>,
-    /// So many at most
+    /// At most N
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     #[command(flatten)]
@@ -39,7 +39,7 @@ impl List {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Database::new(self.database.database_url.as_ref(), 1)?;
         if self.team_id.is_none() {
-            // A role that row-level security binds would see nothing, and say so as if there were nothing.
+            // A role from which row-level security hides rows would see none, and say that there are none.
             database.check_access().await?;
         }
         let filter = SnapshotFilter {

@@ -1,4 +1,4 @@
-//! What an event or a team has, and the way from the backend's local store into the table.
+//! The snapshots of an event or a team, and the import of the backend's local store.
 
 mod import;
 mod list;

@@ -7,9 +7,10 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::arguments::uuid;
+use crate::cli::database::open;
 use crate::cli::output::{OutputOptions, for_the_screen};
 use crate::config::DatabaseOptions;
-use crate::storage::{Database, StoredSnapshot};
+use crate::storage::StoredSnapshot;
 
 /// Shows a snapshot with its data, expired or not
 #[derive(Debug, Args)]
@@ -25,8 +26,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let database = Database::new(self.database.database_url.as_ref(), 1)?;
-        database.check_access().await?;
+        let database = open(&self.database, 1).await?;
         let found = database.find_snapshot(self.id).await?;
         database.close().await;
         let Some(snapshot) = found else {

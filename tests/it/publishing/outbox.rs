@@ -448,7 +448,7 @@ async fn uninstalled_it_leaves_no_trace_on_the_hosts_table() {
                   UPDATE \"Odd One\".\"My Events\" SET \"State\" = 'Confirmed'";
     world.sql(change).await;
     let table = world.run(&["outbox", "status", "--output", "table"]).await;
-    assert!(table.stdout.contains("status State") && table.stdout.contains("1 records wait"), "{table:?}");
+    assert!(table.stdout.contains("status State") && table.stdout.contains("1 record waits"), "{table:?}");
     installed(&world).await;
     let preview = world.run(&["outbox", "uninstall"]).await.json();
     let named = |answer: &Value| -> Vec<String> {
