@@ -98,7 +98,7 @@ impl DatabaseMonitor<'_> {
     async fn measure(&self) {
         match self.database.backlog().await {
             Ok(backlog) => {
-                self.metrics.set_expired(backlog.expired, backlog.oldest_expired_seconds);
+                self.metrics.set_expired(backlog.expired, backlog.oldest_expired.as_secs_f64());
                 for (rule, at) in [(Rule::Ttl, backlog.last_ttl_pass), (Rule::Cap, backlog.last_cap_pass)] {
                     if let Some(at) = at {
                         self.metrics.set_last_pass(rule, at.unix_timestamp() as f64);

@@ -65,16 +65,16 @@ impl Options {
     async fn overfull(&self, database: &Database, cap: u32) -> anyhow::Result<Vec<Excess>> {
         let mut teams = Vec::new();
         if let Some(team) = self.team {
-            teams.push(database.count_excess(OverfullTeam(team), cap).await?);
+            teams.push(database.cap_count(OverfullTeam(team), cap).await?);
             return Ok(teams);
         }
         let mut after = None;
         loop {
-            let look = database.look_for_overfull(cap, after).await?;
-            for team in look.overfull {
-                teams.push(database.count_excess(team, cap).await?);
+            let page = database.cap_overfull_teams(cap, after).await?;
+            for team in page.overfull {
+                teams.push(database.cap_count(team, cap).await?);
             }
-            after = look.last;
+            after = page.last;
             if after.is_none() {
                 return Ok(teams);
             }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::interrupt;
 use super::output::{note, progress};
 use crate::passes::{Memory, Pass, PassContext, Report, Stayed};
-use crate::storage::{Acquired, Database};
+use crate::storage::{Database, HeldLease};
 
 /// A worker's pass is over long before, unless it is held back by a delete rate.
 const WAIT_AT_MOST: Duration = Duration::from_mins(1);
@@ -69,8 +69,7 @@ pub(super) async fn one_pass(
     rate: Option<u32>,
     expected: u64,
 ) -> anyhow::Result<Report> {
-    let holder = Uuid::new_v4();
-    wait_for_lease(database, pass, holder).await?;
+    let lease = wait_for_lease(database, pass).await?;
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     let listener = tokio::spawn(async move {
@@ -80,7 +79,7 @@ pub(super) async fn one_pass(
     let bar = progress(Some(expected), "snapshots");
     let context = PassContext {
         database,
-        holder,
+        lease,
         rate,
         // There is no next pass: this one goes through to the end.
         failing_at_most: Duration::MAX,
@@ -91,7 +90,7 @@ pub(super) async fn one_pass(
     bar.finish_and_clear();
     listener.abort();
     let completed = pass.is_whole() && result.as_ref().is_ok_and(|report| report.completed);
-    database.release_lease(pass.lease(), holder, completed).await.ok(); // it ends by itself otherwise
+    database.lease_release(lease, completed).await.ok(); // it ends by itself otherwise
     let report = result?;
     if !report.completed && report.stayed.is_none() {
         note("stopped; what was deleted is committed, and the same command does the rest");
@@ -99,10 +98,15 @@ pub(super) async fn one_pass(
     Ok(report)
 }
 
-async fn wait_for_lease(database: &Database, pass: &impl Pass, holder: Uuid) -> anyhow::Result<()> {
+async fn wait_for_lease(database: &Database, pass: &impl Pass) -> anyhow::Result<HeldLease<'static>> {
+    let holder = Uuid::new_v4();
     let began = Instant::now();
     let mut said = false;
-    while database.acquire_lease(pass.lease(), holder, None).await.context("could not begin")? != Acquired::Yes {
+    loop {
+        let attempt = database.lease_acquire(pass.lease(), holder, None).await.context("could not begin")?;
+        if let Some(lease) = attempt.held() {
+            return Ok(lease);
+        }
         if began.elapsed() > WAIT_AT_MOST {
             bail!("a worker is in the middle of the same pass; try again later");
         }
@@ -112,5 +116,4 @@ async fn wait_for_lease(database: &Database, pass: &impl Pass, holder: Uuid) -> 
         }
         sleep(ASK_AGAIN_AFTER).await;
     }
-    Ok(())
 }

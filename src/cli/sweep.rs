@@ -34,7 +34,7 @@ impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         database.check_access().await?;
-        let expired = database.count_expired().await?;
+        let expired = database.ttl_count().await?;
         let would_delete = expired.rows.unsigned_abs();
         let outcome = if self.confirm.yes {
             Outcome::of(would_delete, one_pass(&database, &TtlSweep, self.rate.per_second(), would_delete).await?)
@@ -46,7 +46,7 @@ impl Options {
         self.output.print(&answer, |answer| {
             let oldest = match answer.expired {
                 Expired { rows: 0, .. } => "none".to_owned(),
-                Expired { oldest_seconds, .. } => format!("{} ago", spoken(oldest_seconds.unsigned_abs())),
+                Expired { oldest, .. } => format!("{} ago", spoken(oldest.as_secs())),
             };
             Table::new(["expired", "oldest"])
                 .row([answer.expired.rows.to_string(), oldest])

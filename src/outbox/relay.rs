@@ -9,7 +9,7 @@ use crate::broker::{BrokerAddress, Outgoing, PublishError, Publisher};
 use crate::lifecycle::Stop;
 use crate::message::{EventStatus, StatusMessage, UnknownStatus};
 use crate::storage::{
-    Acquired, Database, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
+    Database, HeldLease, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
 };
 use crate::telemetry::Metrics;
 
@@ -109,7 +109,7 @@ impl Relay {
             () = stop.hard.cancelled() => {}
         }
         if self.leased.is_some() {
-            let release = self.database.release_lease(LeaseName::Outbox(&self.lease), self.holder, false);
+            let release = self.database.lease_release(self.lease(), false);
             // Where the database does not answer, the lease ends by itself.
             tokio::time::timeout(Duration::from_millis(200), release).await.ok();
         }
@@ -212,12 +212,17 @@ impl Relay {
         }
     }
 
+    fn lease(&self) -> HeldLease<'_> {
+        HeldLease { name: LeaseName::Outbox(&self.lease), holder: self.holder }
+    }
+
     /// Takes or renews the lease where it could end before what is sent next is answered.
     async fn hold_lease(&mut self) -> Result<bool, StorageError> {
         if self.leased.is_none_or(|at| at.elapsed() > RENEW_AFTER) {
             self.leased = None;
             let asked = Instant::now();
-            if self.database.acquire_lease(LeaseName::Outbox(&self.lease), self.holder, None).await? == Acquired::Yes {
+            let HeldLease { name, holder } = self.lease();
+            if self.database.lease_acquire(name, holder, None).await?.held().is_some() {
                 self.leased = Some(asked);
             }
         }

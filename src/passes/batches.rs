@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 use super::batch_size::BatchSize;
 use super::pass::{PassContext, PassError, Report};
 use super::stayed::Stayed;
-use crate::storage::{Batch, LeaseName, Limits, NextRow, StorageError, Verdict};
+use crate::storage::{Batch, Limits, NextRow, StorageError, Verdict};
 
 /// Rows to delete, in an order that has places.
 pub(super) trait Walk: Sync {
@@ -39,7 +39,6 @@ pub(super) enum Walked {
 /// The batches of one pass: pace, size, count, stop and what to do with a row that cannot be deleted, the same for both rules.
 pub(super) struct Batches<'a> {
     context: &'a PassContext<'a>,
-    lease: LeaseName<'static>,
     size: &'a mut BatchSize,
     report: Report,
     /// Conflicts in a row.
@@ -52,14 +51,10 @@ pub(super) struct Batches<'a> {
 const CONFLICT_TRIES: u32 = 3;
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(
-        context: &'a PassContext<'a>,
-        lease: LeaseName<'static>,
-        size: &'a mut Option<BatchSize>,
-    ) -> Self {
+    pub(super) fn new(context: &'a PassContext<'a>, size: &'a mut Option<BatchSize>) -> Self {
         let size = size.get_or_insert_with(|| BatchSize::new(context.rate));
         size.begin_anew();
-        Self { context, lease, size, report: Report::default(), conflicts: 0, failing: Duration::ZERO }
+        Self { context, size, report: Report::default(), conflicts: 0, failing: Duration::ZERO }
     }
 
     /// Deletes what lies behind the place, which moves on with each batch.
@@ -164,7 +159,7 @@ impl<'a> Batches<'a> {
     }
 
     async fn renew(&self) -> Result<(), PassError> {
-        let ours = self.context.database.renew_lease(self.lease, self.context.holder).await?;
+        let ours = self.context.database.lease_renew(self.context.lease).await?;
         if ours { Ok(()) } else { Err(PassError::LeaseLost) }
     }
 
@@ -185,7 +180,7 @@ impl<'a> Batches<'a> {
                 return Ok(true);
             }
             // A few seconds at most, much less than a lease lasts.
-            let wait = self.context.database.budget_wait().await?;
+            let wait = self.context.database.delete_budget_wait().await?;
             if wait.is_zero() {
                 return Ok(true);
             }

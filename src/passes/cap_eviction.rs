@@ -37,12 +37,8 @@ impl Pass for CapEviction {
     }
 
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TeamPlace>) -> Result<Report, PassError> {
-        let mut teams = Teams {
-            context,
-            cap: self.cap,
-            batches: Batches::new(context, self.lease(), &mut memory.size),
-            gave_up_at: None,
-        };
+        let mut teams =
+            Teams { context, cap: self.cap, batches: Batches::new(context, &mut memory.size), gave_up_at: None };
         let walked = if let Some(team) = self.team {
             teams.evict(TeamPlace { team: OverfullTeam(team), after: None }).await?
         } else {
@@ -77,17 +73,17 @@ impl Teams<'_> {
             }
         }
         loop {
-            let look = self.context.database.look_for_overfull(self.cap, after).await?;
-            for team in look.overfull {
+            let page = self.context.database.cap_overfull_teams(self.cap, after).await?;
+            for team in page.overfull {
                 let walked = self.evict(TeamPlace { team, after: None }).await?;
                 if walked != Walked::ToItsEnd {
                     return Ok(walked);
                 }
             }
-            if look.last.is_none() {
+            if page.last.is_none() {
                 return Ok(Walked::ToItsEnd);
             }
-            after = look.last;
+            after = page.last;
             if !self.batches.go_on().await? {
                 return Ok(Walked::Stopped);
             }
@@ -115,11 +111,11 @@ impl Walk for AboveCap<'_> {
     type Place = CapPlace;
 
     async fn delete(&self, after: Option<&CapPlace>, rows: u32) -> Result<Option<Batch<CapPlace>>, StorageError> {
-        let PassContext { database, holder, rate, .. } = self.context;
-        database.evict(*holder, self.team, self.cap, after, rows, *rate).await
+        let PassContext { database, lease, rate, .. } = self.context;
+        database.cap_evict_batch(*lease, self.team, self.cap, after, rows, *rate).await
     }
 
     async fn next(&self, after: Option<&CapPlace>) -> Result<Option<NextRow<CapPlace>>, StorageError> {
-        self.context.database.next_to_evict(self.team, self.cap, after).await
+        self.context.database.cap_next(self.team, self.cap, after).await
     }
 }

@@ -2,12 +2,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::batch_size::BatchSize;
 use super::stayed::Stayed;
 use crate::policy::Rule;
-use crate::storage::{Database, LeaseName, StorageError};
+use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 
 /// One kind of pass over the whole table.
 pub trait Pass: Send + Sync {
@@ -40,8 +39,8 @@ pub trait Pass: Send + Sync {
 pub struct PassContext<'a> {
     /// The database.
     pub database: &'a Database,
-    /// Who holds the lease.
-    pub holder: Uuid,
+    /// The lease that the caller holds.
+    pub lease: HeldLease<'static>,
     /// Rows a second of all replicas together; `None` is unlimited.
     pub rate: Option<u32>,
     /// How long batches that fail may take together; after that the pass ends behind the row that it came to.

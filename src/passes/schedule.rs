@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::backoff::jittered;
 use crate::lifecycle::Stop;
-use crate::storage::{Acquired, Database};
+use crate::storage::{Database, HeldLease, LeaseAttempt};
 use crate::telemetry::Metrics;
 
 /// Does a pass at an interval, one replica of the fleet at a time.
@@ -62,8 +62,8 @@ impl<P: Pass> Schedule<P> {
         let rule = self.pass.rule().as_str();
         // A little less than the interval, so that the jitter of one replica does not make it miss its own turn.
         let due_after = interval.map(|interval| interval.mul_f64(0.8));
-        match self.database.acquire_lease(self.pass.lease(), holder, due_after).await {
-            Ok(Acquired::Yes) => {}
+        let lease = match self.database.lease_acquire(self.pass.lease(), holder, due_after).await {
+            Ok(LeaseAttempt::Held(lease)) => lease,
             Ok(answer) => {
                 tracing::debug!(rule, ?answer, "pass is another replica's");
                 return;
@@ -76,11 +76,11 @@ impl<P: Pass> Schedule<P> {
                 );
                 return;
             }
-        }
+        };
         let began = Instant::now();
         let context = PassContext {
             database: &self.database,
-            holder,
+            lease,
             rate: self.rate,
             failing_at_most: FAILING_AT_MOST,
             stop: &stop.soft,
@@ -89,7 +89,7 @@ impl<P: Pass> Schedule<P> {
         let result = self.pass.run_once(&context, memory).await;
         self.log(&result, began.elapsed());
         let completed = self.pass.is_whole() && result.is_ok_and(|report| report.completed);
-        if let Err(error) = self.database.release_lease(self.pass.lease(), holder, completed).await {
+        if let Err(error) = self.database.lease_release(lease, completed).await {
             tracing::warn!(rule, error = error.one_line(), "lease could not be given back; it ends by itself");
         }
     }
@@ -130,7 +130,7 @@ impl<P: Pass> Schedule<P> {
         let release = async {
             // The batch that was let go of still runs on the server, and has locked the lease's row.
             self.database.end_dropped().await;
-            self.database.release_lease(self.pass.lease(), holder, false).await
+            self.database.lease_release(HeldLease { name: self.pass.lease(), holder }, false).await
         };
         // Where the database does not answer, the lease ends by itself.
         tokio::time::timeout(GIVE_BACK_WITHIN, release).await.ok();

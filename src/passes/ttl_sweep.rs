@@ -22,7 +22,7 @@ impl Pass for TtlSweep {
 
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TtlPlace>) -> Result<Report, PassError> {
         let walk = Expired { context, cutoff: context.database.ttl_cutoff().await? };
-        let mut batches = Batches::new(context, self.lease(), &mut memory.size);
+        let mut batches = Batches::new(context, &mut memory.size);
         let mut after = memory.begin_at.take();
         let in_the_middle = after.is_some();
         let mut walked = batches.walk(&walk, &mut after).await?;
@@ -63,11 +63,11 @@ impl Walk for Expired<'_> {
     type Place = TtlPlace;
 
     async fn delete(&self, after: Option<&TtlPlace>, rows: u32) -> Result<Option<Batch<TtlPlace>>, StorageError> {
-        let PassContext { database, holder, rate, .. } = self.context;
-        database.delete_expired(*holder, after, self.cutoff, rows, *rate).await
+        let PassContext { database, lease, rate, .. } = self.context;
+        database.ttl_delete_batch(*lease, after, self.cutoff, rows, *rate).await
     }
 
     async fn next(&self, after: Option<&TtlPlace>) -> Result<Option<NextRow<TtlPlace>>, StorageError> {
-        self.context.database.next_expired(after, self.cutoff).await
+        self.context.database.ttl_next(after, self.cutoff).await
     }
 }

@@ -40,7 +40,7 @@ impl Limits {
     /// For health checks.
     pub const PING: Self = Self { lock: Duration::from_millis(500), statement: Duration::from_millis(500) };
     /// For a part of a walk over the whole table, within the life of a lease.
-    pub const LOOK: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(15) };
+    pub const PAGE: Self = Self { lock: Duration::from_secs(2), statement: Duration::from_secs(15) };
     /// For counting over the whole table on somebody's behalf.
     pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_mins(5) };
 
@@ -143,6 +143,11 @@ impl Tx {
     /// What it is for.
     pub(in crate::storage) const fn operation(&self) -> &'static str {
         self.watch.operation
+    }
+
+    /// Goes as soon as nothing takes a `Transaction`.
+    pub(in crate::storage) const fn raw(&mut self) -> &mut Transaction<'static, Postgres> {
+        &mut self.transaction
     }
 
     /// Runs a statement and returns how many rows it affected.

@@ -10,12 +10,13 @@ const GRACE: Duration = Duration::from_mins(5);
 pub(in crate::doctor) fn sweep(backlog: &Backlog, interval: Duration) -> Finding {
     const CHECK: &str = "database.sweep";
     let overdue = interval * 3 + GRACE;
-    if backlog.expired > 0 && backlog.oldest_expired_seconds > overdue.as_secs_f64() {
+    if backlog.expired > 0 && backlog.oldest_expired > overdue {
         return Finding::failed(
             CHECK,
             format!(
                 "{} snapshots have expired and are still there, the oldest for {:.0} s",
-                backlog.expired, backlog.oldest_expired_seconds
+                backlog.expired,
+                backlog.oldest_expired.as_secs_f64()
             ),
             "start a worker, or see in its log why the sweep fails or stays behind (LIFECYCLE_DELETE_RATE); `sweep --yes` does one now",
         );

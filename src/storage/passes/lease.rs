@@ -2,22 +2,23 @@
 //!
 //! The three rules are exact without it; the lease only keeps replicas from doing the same work twice. It ends by itself
 //! after some seconds, so a holder that died blocks nobody for longer. Every deleting transaction of a pass renews it and
-//! gives up where another has taken it.
+//! deletes nothing where another has taken it.
 //!
 //! The database's clock can step back: after a failover to a server whose clock is behind, a lease or the end of a pass lies in the
 //! future. Neither is believed then, so a pass waits no longer than its interval.
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::interval::Interval;
 use crate::storage::schema::access::{Problems, silent_problems};
-use crate::storage::transaction::Limits;
+use crate::storage::statement::{Statement, query, query_as, sql};
+use crate::storage::transaction::{Limits, Tx};
 
-/// The passes that one replica at a time does.
+/// What one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseName<'a> {
     /// The TTL sweep.
@@ -48,165 +49,125 @@ impl<'a> LeaseName<'a> {
 
     /// How long it lasts unless it is renewed: a few times the longest transaction of a pass. Shorter for the relay, because
     /// a message twice does no harm, and a killed worker should not delay the messages for long.
-    const fn seconds(self) -> f64 {
+    const fn length(self) -> Duration {
         match self {
-            Self::Ttl | Self::Cap | Self::Migrate => 30.0,
-            Self::Outbox(_) => 10.0,
+            Self::Ttl | Self::Cap | Self::Migrate => Duration::from_secs(30),
+            Self::Outbox(_) => Duration::from_secs(10),
         }
     }
 }
 
+/// A lease and who holds it, or did: it may have gone to another since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldLease<'a> {
+    /// For what.
+    pub name: LeaseName<'a>,
+    /// The process, or the part of it that asked.
+    pub holder: Uuid,
+}
+
 /// The answer to a request for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acquired {
+pub enum LeaseAttempt<'a> {
     /// It is ours.
-    Yes,
+    Held(HeldLease<'a>),
     /// Another holds it.
     HeldByAnother,
-    /// Nobody holds it, but a pass has ended well within the interval.
+    /// Nobody holds it, but a pass has completed within the interval.
     NotDue,
 }
 
+impl<'a> LeaseAttempt<'a> {
+    /// The lease, where it is ours.
+    #[must_use]
+    pub const fn held(self) -> Option<HeldLease<'a>> {
+        match self {
+            Self::Held(lease) => Some(lease),
+            Self::HeldByAnother | Self::NotDue => None,
+        }
+    }
+}
+
 impl Database {
-    /// Takes the lease, unless another holds it or, where `interval` is given, a pass ended within it.
+    /// Takes the lease, unless another holds it or, where `interval` is given, a pass completed within it.
     ///
-    /// A lease that lasts for more than twice its length, and a pass that ended in the future, are of a clock that has stepped back
+    /// A lease that lasts for more than twice its length, and a pass that completed in the future, are of a clock that has stepped back
     /// since. They count for nothing and are logged. Twice, because two servers' clocks may well be some seconds apart.
-    pub async fn acquire_lease(
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn lease_acquire<'a>(
         &self,
-        name: LeaseName<'_>,
+        name: LeaseName<'a>,
         holder: Uuid,
         interval: Option<Duration>,
-    ) -> Result<Acquired, StorageError> {
-        const WHAT: &str = "take the lease";
-        let (taken, due, ahead) = self
-            .within(Limits::SHORT, WHAT, async {
-                let mut tx = self.begin_within(Limits::SHORT, None).await?;
-                let answer: (bool, bool, bool) = sqlx::query_as(ACQUIRE)
-                    .persistent(false)
-                    .bind(name.as_str())
-                    .bind(holder)
-                    .bind(name.seconds())
-                    .bind(interval.map(|interval| interval.as_secs_f64()))
-                    .fetch_one(&mut *tx)
-                    .await
-                    .map_err(StorageError::during(WHAT))?;
-                Self::commit(tx).await?;
-                Ok(answer)
-            })
-            .await?;
-        if taken && ahead {
+    ) -> Result<LeaseAttempt<'a>, StorageError> {
+        #[derive(sqlx::FromRow)]
+        struct Answer {
+            is_taken: bool,
+            is_due: bool,
+            is_ahead: bool,
+        }
+        let lease = HeldLease { name, holder };
+        let mut tx = self.begin(Limits::SHORT, "take the lease").await?;
+        let statement = bound(query_as(sql!("lease_acquire.sql")), lease).bind(interval.map(Interval));
+        let Answer { is_taken, is_due, is_ahead } = tx.fetch_one(statement).await?;
+        tx.commit(()).await?;
+        if is_taken && is_ahead {
             tracing::warn!(
                 lease = name.as_str(),
                 "the database's clock has stepped back: the lease or the end of the last pass lay in the future, and was not waited for"
             );
         }
-        Ok(match (taken, due) {
-            (true, _) => Acquired::Yes,
-            (false, true) => Acquired::HeldByAnother,
-            (false, false) => Acquired::NotDue,
+        Ok(match (is_taken, is_due) {
+            (true, _) => LeaseAttempt::Held(lease),
+            (false, true) => LeaseAttempt::HeldByAnother,
+            (false, false) => LeaseAttempt::NotDue,
         })
     }
 
     /// Lengthens the lease in a transaction of its own; `false` where another has it.
-    pub async fn renew_lease(&self, name: LeaseName<'_>, holder: Uuid) -> Result<bool, StorageError> {
-        self.within(Limits::SHORT, "renew the lease", async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            let ours = renew_in(&mut tx, name, holder).await?;
-            Self::commit(tx).await?;
-            Ok(ours)
-        })
-        .await
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn lease_renew(&self, lease: HeldLease<'_>) -> Result<bool, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, "renew the lease").await?;
+        let renewed = tx.execute(bound(query(sql!("lease_renew.sql")), lease)).await?;
+        tx.commit(renewed == 1).await
     }
 
-    /// Gives the lease back, and notes the end of the pass where it ended well.
-    pub async fn release_lease(&self, name: LeaseName<'_>, holder: Uuid, completed: bool) -> Result<(), StorageError> {
-        self.within(Limits::SHORT, "give the lease back", async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            sqlx::query(
-                "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp(), \
-             completed_at = CASE WHEN $3 THEN clock_timestamp() ELSE completed_at END \
-             WHERE name = $1 AND holder = $2",
-            )
-            .persistent(false)
-            .bind(name.as_str())
-            .bind(holder)
-            .bind(completed)
-            .execute(&mut *tx)
-            .await
-            .map_err(StorageError::during("give the lease back"))?;
-            Self::commit(tx).await
-        })
-        .await
+    /// Releases the lease, and notes when the pass completed, if it did.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses. Then the lease ends by itself.
+    pub async fn lease_release(&self, lease: HeldLease<'_>, completed: bool) -> Result<(), StorageError> {
+        let mut tx = self.begin(Limits::SHORT, "release the lease").await?;
+        let statement = query(sql!("lease_release.sql"));
+        tx.execute(statement.bind(lease.name.as_str()).bind(lease.holder).bind(completed)).await?;
+        tx.commit(()).await
     }
-}
-
-/// `$1` name, `$2` holder, `$3` its length in seconds, `$4` the interval in seconds. The SELECT sees the row as it was before.
-const ACQUIRE: &str = "WITH taken AS ( \
-         INSERT INTO snapshot_lifecycle.lease AS l (name, holder, expires_at) \
-         VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3)) \
-         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at, \
-             completed_at = CASE WHEN l.completed_at <= clock_timestamp() THEN l.completed_at END \
-         WHERE (l.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => 2 * $3) OR l.holder = excluded.holder) \
-           AND ($4::float8 IS NULL OR l.completed_at IS NULL \
-                OR l.completed_at NOT BETWEEN clock_timestamp() - make_interval(secs => $4) AND clock_timestamp()) \
-         RETURNING 1) \
-     SELECT EXISTS (SELECT FROM taken), \
-            NOT EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = $1 \
-                        AND completed_at BETWEEN clock_timestamp() - make_interval(secs => COALESCE($4, 0)) AND clock_timestamp()), \
-            EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = $1 \
-                    AND (expires_at > clock_timestamp() + make_interval(secs => 2 * $3) OR completed_at > clock_timestamp()))";
-
-/// As SQL: lengthens the lease `$1` of the holder `$2` by `$3` seconds.
-macro_rules! renew {
-    () => {
-        "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + make_interval(secs => $3) \
-         WHERE name = $1 AND holder = $2 AND expires_at > clock_timestamp()"
-    };
-}
-
-async fn renew_in(
-    tx: &mut Transaction<'static, Postgres>,
-    name: LeaseName<'_>,
-    holder: Uuid,
-) -> Result<bool, StorageError> {
-    let renewed = sqlx::query(renew!())
-        .persistent(false)
-        .bind(name.as_str())
-        .bind(holder)
-        .bind(name.seconds())
-        .execute(&mut **tx)
-        .await
-        .map_err(StorageError::during("renew the lease"))?;
-    Ok(renewed.rows_affected() == 1)
 }
 
 /// The first statement of a deleting transaction: lengthens the lease, and fails where a delete would miss rows without an error.
-/// `false` where the lease is ours no longer.
-pub(in crate::storage) async fn renew_to_delete(
-    tx: &mut Transaction<'static, Postgres>,
-    name: LeaseName<'_>,
-    holder: Uuid,
-) -> Result<bool, StorageError> {
+/// `false` where the lease is another's.
+pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_>) -> Result<bool, StorageError> {
     #[derive(sqlx::FromRow)]
     struct Answer {
-        ours: bool,
+        is_ours: bool,
         #[sqlx(flatten)]
         problems: Problems,
     }
-    let answer: Answer = sqlx::query_as(concat!(
-        "WITH renewed AS (",
-        renew!(),
-        " RETURNING 1) SELECT EXISTS (SELECT FROM renewed) AS ours, ",
+    const SQL: &str = concat!(
+        "WITH renewed AS (UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + $3 WHERE name = $1 AND holder = $2 RETURNING 1) ",
+        "SELECT EXISTS (SELECT FROM renewed) AS is_ours, ",
         silent_problems!()
-    ))
-    .persistent(false)
-    .bind(name.as_str())
-    .bind(holder)
-    .bind(name.seconds())
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(StorageError::during("renew the lease"))?;
-    answer.problems.refuse().map_err(|error| StorageError::no_access("delete snapshots", &error))?;
-    Ok(answer.ours)
+    );
+    let Answer { is_ours, problems } = tx.fetch_one(bound(query_as(SQL), lease)).await?;
+    problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), &error))?;
+    Ok(is_ours)
+}
+
+/// Binds name, holder and length.
+fn bound<O>(statement: Statement<O>, lease: HeldLease<'_>) -> Statement<O> {
+    statement.bind(lease.name.as_str()).bind(lease.holder).bind(Interval(lease.name.length()))
 }

@@ -282,8 +282,8 @@ impl Database {
         after: Option<Uuid>,
     ) -> Result<(i64, Option<Uuid>), StorageError> {
         const WHAT: &str = "restamp snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
             let changed = sqlx::query_as(concat!(
                 "WITH page AS MATERIALIZED ( \
                      SELECT s.id FROM ONLY public.snapshots AS s \

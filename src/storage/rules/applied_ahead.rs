@@ -98,8 +98,8 @@ impl Database {
     /// Deletes entries on which no snapshot depends any more; `false` where more may be left.
     pub async fn forget_applied_ahead(&self) -> Result<bool, StorageError> {
         const WHAT: &str = "forget what was applied ahead of its time";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_within(Limits::PAGE, None).await?;
             // A snapshot that is hidden would be taken for none.
             access::require(&mut tx).await?;
             let forgotten = sqlx::query(FORGET)

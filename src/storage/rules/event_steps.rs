@@ -188,8 +188,8 @@ impl Database {
     /// Fills in ids. Where none is left and nothing was done: the owners, if the event is another team's.
     async fn find_rows(&self, steps: &mut EventSteps) -> Result<Option<Vec<Uuid>>, StorageError> {
         const WHAT: &str = "find the event's snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_within(Limits::LOOK, Some(Rule::EventEnd)).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_within(Limits::PAGE, Some(Rule::EventEnd)).await?;
             let end = EventEnd { occurred_at: steps.at_most(), ..steps.end };
             let terms = policy::load_checked(&mut tx, &[end.event_id]).await?;
             let mut ends = vec![end];

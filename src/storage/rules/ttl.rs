@@ -1,15 +1,20 @@
-//! Statements of the second rule: expiry, by the database's clock.
+//! The second rule: expiry, by the database's clock.
 
+use std::time::Duration;
+
+use serde::Serializer;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::batch::{Batch, NextRow, kept_rows};
+use super::batch::{Batch, BatchCounts, NextRow};
 use super::timestamp::Timestamp;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::passes::lease::LeaseName;
+use crate::storage::interval::Interval;
+use crate::storage::passes::lease::HeldLease;
 use crate::storage::passes::{delete_budget, lease};
+use crate::storage::statement::{Statement, query_as, query_scalar, sql};
 use crate::storage::transaction::Limits;
 
 /// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
@@ -42,133 +47,104 @@ impl TtlPlace {
 }
 
 /// What is expired now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
 pub struct Expired {
     /// Rows.
     pub rows: i64,
-    /// Seconds since the oldest of them expired.
-    pub oldest_seconds: i64,
+    /// Since the oldest of them expired; in JSON whole seconds.
+    #[serde(rename = "oldest_seconds", serialize_with = "whole_seconds")]
+    #[sqlx(try_from = "Interval")]
+    pub oldest: Duration,
 }
 
-/// As SQL: the next rows up to the cutoff `$1` from the instant `$2` on, if any, but not those of `$3`; nor any of that instant where `$4`
-/// says so; at most `$5`, locked.
-macro_rules! doomed {
-    () => {
-        "SELECT ctid AS place, id, expires_at FROM ONLY public.snapshots \
-         WHERE expires_at <= $1 AND ($2::timestamptz IS NULL OR (expires_at >= $2 AND id <> ALL ($3::uuid[]) AND NOT ($4 AND expires_at = $2))) \
-         ORDER BY expires_at LIMIT $5 FOR UPDATE SKIP LOCKED"
-    };
+fn whole_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }
-
-type BatchRow = (i64, i64, i64, Vec<Uuid>, Option<Timestamp>, Vec<Uuid>);
 
 impl Database {
     /// The instant up to which one sweep deletes: now by the database's clock, fixed for the pass so that it ends.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
     pub async fn ttl_cutoff(&self) -> Result<OffsetDateTime, StorageError> {
-        self.within(Limits::SHORT, "read the database's clock", async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            let now = sqlx::query_scalar("SELECT now()")
-                .persistent(false)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(StorageError::during("read the database's clock"))?;
-            Self::commit(tx).await?;
-            Ok(now)
-        })
-        .await
+        let mut tx = self.begin(Limits::SHORT, "read the database's clock").await?;
+        let now = tx.fetch_one(query_scalar("SELECT now()")).await?;
+        tx.commit(now).await
     }
 
     /// Deletes at most `rows` snapshots with `expires_at <= cutoff` in one transaction, oldest expiry first, from the beginning or behind
     /// a place.
     ///
     /// Rows locked by others are passed over; the next sweep finds them again. The place keeps the scan from walking the
-    /// dead index entries of earlier batches. Returns `None` where the lease is lost, and deletes nothing then.
-    pub async fn delete_expired(
+    /// dead index entries of earlier batches. Returns `None` where the lease is another's, and deletes nothing then.
+    ///
+    /// # Errors
+    /// If the database does not answer, refuses the delete, or would not let it reach every row.
+    pub async fn ttl_delete_batch(
         &self,
-        holder: Uuid,
+        lease: HeldLease<'_>,
         after: Option<&TtlPlace>,
         cutoff: OffsetDateTime,
         rows: u32,
         rate: Option<u32>,
     ) -> Result<Option<Batch<TtlPlace>>, StorageError> {
-        const WHAT: &str = "delete expired snapshots";
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_within(Limits::SHORT, Some(Rule::Ttl)).await?;
-            if !lease::renew_to_delete(&mut tx, LeaseName::Ttl, holder).await? {
-                return Ok(None);
-            }
-            let (found, deleted, kept, kept_ids, last, kept_last): BatchRow = sqlx::query_as(concat!(
-                "WITH doomed AS MATERIALIZED (",
-                doomed!(),
-                "), gone AS ( \
-                     DELETE FROM ONLY public.snapshots AS s USING doomed AS d WHERE s.ctid = d.place AND (s.expires_at <= $1) IS TRUE RETURNING d.place \
-                 ), ",
-                kept_rows!(),
-                " SELECT (SELECT count(*) FROM doomed), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept), ARRAY(SELECT id FROM kept LIMIT 5), \
-                        (SELECT max(expires_at) FROM doomed), ARRAY(SELECT id FROM kept WHERE expires_at = (SELECT max(expires_at) FROM doomed))"
-            ))
-            .persistent(false)
-            .bind(cutoff)
-            .bind(after.map(|place| place.expires_at))
-            .bind(after.map_or(&[][..], |place| &place.stayed))
-            .bind(after.is_some_and(|place| place.behind))
-            .bind(i64::from(rows))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            let (found, deleted, kept) = (found.unsigned_abs(), deleted.unsigned_abs(), kept.unsigned_abs());
-            delete_budget::charge(&mut tx, deleted, rate).await?;
-            Self::commit(tx).await?;
-            let last = last.map(|expires_at| TtlPlace::new(after, expires_at, kept_last));
-            Ok(Some(Batch { found, deleted, kept, kept_ids, last }))
-        })
-        .await
+        #[derive(sqlx::FromRow)]
+        struct Answer {
+            #[sqlx(flatten)]
+            counts: BatchCounts,
+            last: Option<Timestamp>,
+            kept_at_last: Vec<Uuid>,
+        }
+        let mut tx = self.begin_delete(Limits::SHORT, Rule::Ttl, "delete expired snapshots").await?;
+        if !lease::renew_to_delete(&mut tx, lease).await? {
+            return Ok(None);
+        }
+        let statement = query_as(sql!("ttl_delete_batch.sql", "ttl_doomed.sql", "kept_rows.sql"));
+        let Answer { counts, last, kept_at_last } = tx.fetch_one(bound(statement, after, cutoff, rows)).await?;
+        let batch = counts.batch(last.map(|expires_at| TtlPlace::new(after, expires_at, kept_at_last)));
+        delete_budget::charge(&mut tx, batch.deleted, rate).await?;
+        tx.commit(Some(batch)).await
     }
 
-    /// The row that [`delete_expired`](Self::delete_expired) of one row would take.
-    pub async fn next_expired(
+    /// The row that [`ttl_delete_batch`](Self::ttl_delete_batch) of one row would delete.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn ttl_next(
         &self,
         after: Option<&TtlPlace>,
         cutoff: OffsetDateTime,
     ) -> Result<Option<NextRow<TtlPlace>>, StorageError> {
-        const WHAT: &str = "find the next expired snapshot";
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            let row: Option<(Uuid, Timestamp)> = sqlx::query_as(concat!(
-                "WITH doomed AS MATERIALIZED (",
-                doomed!(),
-                ") SELECT id, expires_at FROM doomed"
-            ))
-            .persistent(false)
-            .bind(cutoff)
-            .bind(after.map(|place| place.expires_at))
-            .bind(after.map_or(&[][..], |place| &place.stayed))
-            .bind(after.is_some_and(|place| place.behind))
-            .bind(1_i64)
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(row.map(|(id, expires_at)| NextRow { id, place: TtlPlace::new(after, expires_at, vec![id]) }))
-        })
-        .await
+        #[derive(sqlx::FromRow)]
+        struct Answer {
+            id: Uuid,
+            expires_at: Timestamp,
+        }
+        let mut tx = self.begin(Limits::SHORT, "find the next expired snapshot").await?;
+        let statement = query_as(sql!("ttl_next.sql", "ttl_doomed.sql"));
+        let answer: Option<Answer> = tx.fetch_optional(bound(statement, after, cutoff, 1)).await?;
+        let next =
+            answer.map(|Answer { id, expires_at }| NextRow { id, place: TtlPlace::new(after, expires_at, vec![id]) });
+        tx.commit(next).await
     }
 
     /// Counts what a sweep would delete now.
-    pub async fn count_expired(&self) -> Result<Expired, StorageError> {
-        self.within(Limits::LONG, "count expired snapshots", async {
-            let mut tx = self.begin_within(Limits::LONG, None).await?;
-            let (rows, oldest_seconds) = sqlx::query_as(
-                "SELECT count(*), extract(epoch FROM now() - GREATEST(COALESCE(min(expires_at), now()), '0001-01-01Z'))::bigint \
-                 FROM ONLY public.snapshots WHERE expires_at <= now()",
-            )
-            .persistent(false)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during("count expired snapshots"))?;
-            Self::commit(tx).await?;
-            Ok(Expired { rows, oldest_seconds })
-        })
-        .await
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn ttl_count(&self) -> Result<Expired, StorageError> {
+        let mut tx = self.begin(Limits::LONG, "count expired snapshots").await?;
+        let expired = tx.fetch_one(query_as(sql!("ttl_count.sql"))).await?;
+        tx.commit(expired).await
     }
+}
+
+/// With the binds of `ttl_doomed.sql`.
+fn bound<O>(statement: Statement<O>, after: Option<&TtlPlace>, cutoff: OffsetDateTime, rows: u32) -> Statement<O> {
+    statement
+        .bind(cutoff)
+        .bind(after.map(|place| place.expires_at))
+        .bind(after.map_or(&[][..], |place| &place.stayed))
+        .bind(after.is_some_and(|place| place.behind))
+        .bind(i64::from(rows))
 }

@@ -15,7 +15,7 @@ use super::table_shape::{self, Misshape};
 use crate::storage::connection::connect::{self, ConnectFailure};
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
-use crate::storage::passes::lease::{Acquired, LeaseName};
+use crate::storage::passes::lease::{HeldLease, LeaseAttempt, LeaseName};
 use crate::storage::transaction::Limits;
 
 pub(in crate::storage) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -149,18 +149,21 @@ impl Database {
         self.bootstrap().await?;
         let holder = Uuid::new_v4();
         let mut said = false;
-        while self.acquire_lease(LeaseName::Migrate, holder, None).await? != Acquired::Yes {
+        let lease = loop {
+            if let LeaseAttempt::Held(lease) = self.lease_acquire(LeaseName::Migrate, holder, None).await? {
+                break lease;
+            }
             if !said {
                 tracing::info!("another process is migrating; waiting for it");
                 said = true;
             }
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
-        }
+        };
         let applied = tokio::select! {
             applied = Box::pin(self.apply_missing()) => applied,
-            () = Box::pin(self.keep_renewing(holder)) => Err(MigrateError::LeaseLost),
+            () = Box::pin(self.keep_renewing(lease)) => Err(MigrateError::LeaseLost),
         };
-        if let Err(error) = self.release_lease(LeaseName::Migrate, holder, applied.is_ok()).await {
+        if let Err(error) = self.lease_release(lease, applied.is_ok()).await {
             tracing::warn!(error = error.one_line(), "lease could not be given back; it ends by itself");
         }
         applied
@@ -284,11 +287,11 @@ impl Database {
     /// Ends when another has the lease. Taken rather than renewed, so that one that has run out is ours again where nobody wants it; and
     /// while the database does not answer, or a pooler has no connection for us, the work in hand goes on: an index that the server
     /// builds is built whether or not we wait for it.
-    async fn keep_renewing(&self, holder: Uuid) {
+    async fn keep_renewing(&self, lease: HeldLease<'_>) {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            match self.acquire_lease(LeaseName::Migrate, holder, None).await {
-                Ok(Acquired::Yes) => {}
+            match self.lease_acquire(lease.name, lease.holder, None).await {
+                Ok(LeaseAttempt::Held(_)) => {}
                 Ok(_) => return,
                 Err(error) => tracing::debug!(error = error.one_line(), "lease could not be renewed; trying again"),
             }

@@ -32,8 +32,8 @@ impl Database {
     /// Inserts rows of a team in one transaction, but not those whose id is there already. Returns the ids inserted.
     pub async fn insert_snapshots(&self, team_id: Uuid, rows: &[NewRow]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "insert snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let inserted: Vec<Uuid> = sqlx::query_scalar(
                 "INSERT INTO public.snapshots (id, team_id, snapshot_type, event_id, params, data, created_at, expires_at) \
@@ -63,8 +63,8 @@ impl Database {
     /// Which of the ids are those of snapshots.
     pub async fn snapshots_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "look for snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots WHERE id = ANY($1)")
                 .persistent(false)
@@ -81,8 +81,8 @@ impl Database {
     /// Which of the ids are those of the host's events, as far as the team sees them.
     pub async fn events_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
         const WHAT: &str = "look for events";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
             act_for(&mut tx, Some(team_id)).await?;
             let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.events WHERE id = ANY($1)")
                 .persistent(false)

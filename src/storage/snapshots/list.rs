@@ -17,8 +17,8 @@ impl Database {
         filter: &SnapshotFilter,
     ) -> Result<Vec<SnapshotMetadata>, StorageError> {
         const WHAT: &str = "list snapshots";
-        self.within(Limits::LOOK, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::LOOK, None).await?;
+        self.within(Limits::PAGE, WHAT, async {
+            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
             act_for(&mut tx, team_id).await?;
             // Where the last one of the page before is still there, its place is looked up: what was shown of it may be less exact.
             let after = filter.after.as_ref();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use snapshot_lifecycle::passes::{CapEviction, Memory, Pass, PassContext, Report, TtlSweep};
-use snapshot_lifecycle::storage::{Acquired, Database};
+use snapshot_lifecycle::storage::Database;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -59,10 +59,10 @@ async fn run<P: Pass>(
     memory: &mut Memory<P::Place>,
 ) -> Report {
     let (holder, stop) = (Uuid::new_v4(), CancellationToken::new());
-    assert_eq!(database.acquire_lease(pass.lease(), holder, None).await.unwrap(), Acquired::Yes);
-    let context = PassContext { database, holder, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
+    let lease = database.lease_acquire(pass.lease(), holder, None).await.unwrap().held().unwrap();
+    let context = PassContext { database, lease, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
     let report = pass.run_once(&context, memory).await.unwrap();
-    database.release_lease(pass.lease(), holder, false).await.unwrap();
+    database.lease_release(lease, false).await.unwrap();
     report
 }
 
@@ -275,7 +275,7 @@ async fn pass_that_deletes_nothing_keeps_its_lease() {
 /// Runs a pass that gives up at the first row that cannot go, under a lease that ends before it would if nobody renewed it.
 async fn run_with_short_lease<P: Pass>(world: &World, database: &Database, pass: &P) -> Report {
     let (holder, stop) = (Uuid::new_v4(), CancellationToken::new());
-    assert_eq!(database.acquire_lease(pass.lease(), holder, None).await.unwrap(), Acquired::Yes);
+    let lease = database.lease_acquire(pass.lease(), holder, None).await.unwrap().held().unwrap();
     let shortened: OffsetDateTime = sqlx::query_scalar(
         "UPDATE snapshot_lifecycle.lease SET expires_at = expires_at - interval '5 s' WHERE holder = $1 RETURNING expires_at",
     )
@@ -284,7 +284,7 @@ async fn run_with_short_lease<P: Pass>(world: &World, database: &Database, pass:
     .await
     .unwrap();
     let failing_at_most = std::time::Duration::ZERO;
-    let context = PassContext { database, holder, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
+    let context = PassContext { database, lease, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
     let report = pass.run_once(&context, &mut Memory::default()).await.unwrap();
     let renewed: bool = sqlx::query_scalar("SELECT expires_at > $2 FROM snapshot_lifecycle.lease WHERE holder = $1")
         .bind(holder)

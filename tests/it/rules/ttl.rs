@@ -1,16 +1,14 @@
 //! "TTL": by the database's clock, and by the type's policy where a row came without `expires_at`.
 
-use snapshot_lifecycle::storage::{Acquired, LeaseName};
+use snapshot_lifecycle::storage::{HeldLease, LeaseName};
 use sqlx::Connection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::support::{Snapshot, World, eventually, set};
 
-async fn holder(world: &World) -> Uuid {
-    let holder = Uuid::new_v4();
-    assert_eq!(world.database().acquire_lease(LeaseName::Ttl, holder, None).await.unwrap(), Acquired::Yes);
-    holder
+async fn lease(world: &World) -> HeldLease<'static> {
+    world.database().lease_acquire(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap().held().unwrap()
 }
 
 #[tokio::test]
@@ -21,7 +19,7 @@ async fn expired_goes_at_the_cutoff_and_a_microsecond_later_stays() {
     world.insert(&Snapshot::of(team).expires_at(cutoff - Duration::MICROSECOND)).await;
     world.insert(&Snapshot::of(team).expires_at(cutoff)).await;
     let later = world.insert(&Snapshot::of(team).expires_at(cutoff + Duration::MICROSECOND)).await;
-    let batch = database.delete_expired(holder(&world).await, None, cutoff, 100, None).await.unwrap().unwrap();
+    let batch = database.ttl_delete_batch(lease(&world).await, None, cutoff, 100, None).await.unwrap().unwrap();
     assert_eq!(batch.deleted, 2);
     assert_eq!(world.snapshots().await, set([later]));
 }
@@ -53,10 +51,10 @@ async fn many_rows_of_one_instant_are_swept_in_several_batches() {
     for _ in 0..7 {
         world.insert(&Snapshot::of(team).expires_at(at)).await;
     }
-    let (holder, cutoff) = (holder(&world).await, database.ttl_cutoff().await.unwrap());
+    let (lease, cutoff) = (lease(&world).await, database.ttl_cutoff().await.unwrap());
     let (mut last, mut deleted, mut batches) = (None, 0, 0);
     loop {
-        let batch = database.delete_expired(holder, last.as_ref(), cutoff, 2, None).await.unwrap().unwrap();
+        let batch = database.ttl_delete_batch(lease, last.as_ref(), cutoff, 2, None).await.unwrap().unwrap();
         deleted += batch.deleted;
         batches += 1;
         last = batch.last;
