@@ -15,7 +15,7 @@ from pathlib import Path
 import aiormq
 
 TREE = Path(__file__).resolve().parent.parent.parent
-SERVERS = TREE / "deploy" / "servers"
+SERVERS = TREE / "deploy" / "local" / "servers"
 BINARY = TREE / "target" / "release" / "snapshot-lifecycle"
 EXCHANGE, QUEUE = "event.status", "snapshot-lifecycle"
 LETTERS, DEAD = QUEUE + ".dlx", QUEUE + ".dead-letter"

@@ -24,7 +24,7 @@ from scene import END_BEFORE_NOW, TEAMS, Scene, event_id, team_id
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
-SERVERS = TREE / "deploy" / "servers"
+SERVERS = TREE / "deploy" / "local" / "servers"
 PREFETCH = 2000
 MILLION = 1_000_000
 PROGRAMS = {"rust": "snapshot-lifecycle", "python": "careful Python"}

@@ -20,7 +20,7 @@ from program import cpu_of
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
-SERVERS = TREE / "deploy" / "servers"
+SERVERS = TREE / "deploy" / "local" / "servers"
 EXCHANGE, QUEUE = "event.status", "snapshot-lifecycle"
 
 

@@ -12,7 +12,7 @@ pub struct Servers {
 }
 
 /// The program that starts and stops servers, for people and tests alike.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/servers");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/local/servers");
 
 impl Servers {
     /// One pair for all tests of the run: those of `DATABASE_URL` and `AMQP_URL`, or private ones, started once.
@@ -94,7 +94,7 @@ impl Servers {
         self.control(&["pgbouncer", "start", &settings[0], &settings[1]])
     }
 
-    /// `deploy/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.
+    /// `deploy/local/servers` with this pair's directory, as in `control(&["postgres", "stop"])`.
     pub fn control(&self, words: &[&str]) -> String {
         let directory = self.directory.as_ref().expect("only private servers may be stopped");
         let [server, action, rest @ ..] = words else { panic!("a server and what to do with it: {words:?}") };
@@ -127,10 +127,11 @@ impl PrivateServers {
 }
 
 pub(super) fn script(arguments: &[&str]) -> String {
-    let output = Command::new(SCRIPT).args(arguments).stdin(Stdio::null()).output().expect("deploy/servers can be run");
+    let output =
+        Command::new(SCRIPT).args(arguments).stdin(Stdio::null()).output().expect("deploy/local/servers can be run");
     assert!(
         output.status.success(),
-        "deploy/servers {} failed:\n{}",
+        "deploy/local/servers {} failed:\n{}",
         arguments.join(" "),
         String::from_utf8_lossy(&output.stderr)
     );
