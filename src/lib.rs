@@ -1,66 +1,115 @@
 //! Keeps the `snapshots` table of a venue-booking backend clean. The binary `snapshot-lifecycle` is a worker beside the
-//! backend; this library is its inside, and what Rust programs that talk to it need.
+//! backend. This library is what the worker is made of, and what Rust programs need that talk to it:
+//!
+//! - [`StatusMessage`] is one status change of an event, [`StatusPublisher`] publishes it, confirmed;
+//! - [`SnapshotStore`] creates, reads and deletes snapshots, each call within one team.
 //!
 //! # The map
 //!
 //! A status message, from RabbitMQ to deleted rows:
 //!
 //! ```text
-//! RabbitMQ -> broker::Subscription -> pipeline::intake   bytes -> StatusMessage | Reject;  decide -> Delete | Ignore
-//!          -> pipeline::apply      one transaction; outage: hold; one bad message: narrow down to it
-//!          -> pipeline::settle     what became of it -> its one fate, a total match
-//!          -> broker               acknowledged after COMMIT only; dead letter = confirmed publish, then acknowledged
+//! RabbitMQ -> broker::Subscription   a batch of deliveries
+//!          -> pipeline::intake       bytes -> StatusMessage | Reject;  decide -> Delete | Ignore
+//!          -> pipeline::apply        one transaction; an outage holds the batch, a poison message is found and set apart
+//!          -> pipeline::settle       the outcome of each delivery, a total match
+//!          -> broker                 acknowledged after COMMIT only; a dead letter is confirmed first, then acknowledged
 //! ```
 //!
 //! A pass over the whole table:
 //!
 //! ```text
-//! passes::Schedule (interval + jitter) -> lease (one in the fleet, database clock)
-//!          -> passes::Pass         short transactions; the delete budget is waited for outside of them
-//!          -> Report -> metrics, one log line
+//! passes::Schedule (interval + jitter) -> lease (one replica at a time, by the database's clock)
+//!          -> passes::Pass           short transactions; the delete budget is waited for between them
+//!          -> Report                 metrics, one log line
 //! ```
 //!
-//! | room | |
+//! A status change that the backend only writes into its own table:
+//!
+//! ```text
+//! trigger -> snapshot_lifecycle.outbox -> outbox::Relay (lease, in order) -> broker, confirmed -> deleted from the outbox
+//! ```
+//!
+//! | module | |
 //! |---|---|
-//! | [`message`] | what came in: bytes to [`StatusMessage`] or [`message::Reject`] (pure) |
-//! | [`policy`] | what to do about it (pure) |
-//! | [`broker`] | RabbitMQ, the only room that names lapin |
-//! | [`storage`] | PostgreSQL, the only room that names sqlx |
-//! | [`pipeline`] | the way of one delivery |
-//! | [`passes`] | the two passes |
-//! | [`outbox`] | the host's events table to the broker |
-//! | [`dead_letters`] | browse, replay, save and remove dead letters |
-//! | [`import`] | a local JSON store to snapshots |
-//! | [`publish_file`] | a file of status messages to the broker |
-//! | [`http`] | health and metrics |
-//! | [`doctor`] | what can be wrong with a deployment, each with its mend |
-//! | [`monitor`] | looks at the servers for readiness and gauges |
-//! | [`terminal`] | text laid out for a terminal (pure) |
-//! | [`config`], [`telemetry`], [`clock`], [`backoff`], [`network`], [`lifecycle`] | leaves |
-//! | [`cli`] | one file a command; `run` is the only place where everything is put together |
+//! | `message` | bytes to [`StatusMessage`] or a reason to reject them (pure) |
+//! | `policy` | what to do about a message, a failure, a type of snapshot (pure) |
+//! | `broker` | RabbitMQ, the only module that names lapin |
+//! | `storage` | PostgreSQL, the only module that names sqlx |
+//! | `pipeline` | one delivery, from the queue to its acknowledgement |
+//! | `passes` | every loop over the table, and its dry run |
+//! | `outbox` | from the outbox table to the broker |
+//! | `dead_letters` | browse, replay, export and purge dead letters |
+//! | `import` | from a local JSON store to snapshots |
+//! | `publish_file` | from a file of status messages to the broker |
+//! | `monitor` | polls both servers for readiness and gauges |
+//! | `doctor` | what can be wrong with a deployment, each with its fix |
+//! | `http` | health and metrics |
+//! | `cli` | one file per command; `run` is the only place where everything is put together |
+//! | `terminal` | text laid out for a terminal (pure) |
+//! | `telemetry` | logs, metrics, health |
+//! | `config` | flags and environment variables, one file per topic |
+//! | `lifecycle` | signals, soft and hard stop, tracked tasks |
+//! | `backoff` `clock` `closed_set` `network` | growing delays; the only `now()`; enums of names; the first address that answers |
+//!
+//! Imports lead down, from `cli` to `message`, and never in a circle; `tests/structure` checks it.
+//!
+//! # The words
+//!
+//! | word | |
+//! |---|---|
+//! | backend | the venue-booking application: it publishes status messages and owns the tables |
+//! | snapshot | one row of `public.snapshots` |
+//! | status message | one status change of an event, as published by the backend |
+//! | delivery | a status message as it arrives from the queue, to be settled exactly once |
+//! | batch | the deliveries that are applied in one transaction |
+//! | outcome, to settle | what becomes of a delivery; to carry it out: acknowledge, retry, dead-letter |
+//! | poison message | a message that fails while others succeed |
+//! | retry copy | a message that waits in a wait queue for its next attempt |
+//! | dead letter | a message in the dead-letter queue, with its reason |
+//! | replay | to publish a dead letter again to where it first came from |
+//! | rule | why a snapshot is deleted: event end, TTL or cap; there is no other reason |
+//! | pass | one walk over the whole table for one rule |
+//! | lease | the row that lets one replica do a pass, until it ends or expires |
+//! | delete budget | the rows per second that all passes of all replicas may delete together |
+//! | outbox | the table of status changes that wait to be published |
 
-pub mod backoff;
+mod backoff;
+mod clock;
+mod closed_set;
+mod dead_letters;
+mod doctor;
+mod http;
+mod import;
+mod message;
+mod network;
+mod outbox;
+mod publish_file;
+mod terminal;
+
+// Not for users of the library: for the binary, and for tests.
+#[doc(hidden)]
 pub mod broker;
+#[doc(hidden)]
 pub mod cli;
-pub mod clock;
+#[doc(hidden)]
 pub mod config;
-pub mod dead_letters;
-pub mod doctor;
-pub mod http;
-pub mod import;
+#[doc(hidden)]
 pub mod lifecycle;
-pub mod message;
+#[doc(hidden)]
 pub mod monitor;
-pub mod network;
-pub mod outbox;
+#[doc(hidden)]
 pub mod passes;
+#[doc(hidden)]
 pub mod pipeline;
+#[doc(hidden)]
 pub mod policy;
-pub mod publish_file;
+#[doc(hidden)]
 pub mod storage;
+#[doc(hidden)]
 pub mod telemetry;
-pub mod terminal;
 
 pub use broker::{PublishError, StatusPublisher};
+pub use config::{ConfigError, Setting};
 pub use message::{EventStatus, InvalidStatusMessage, StatusMessage};
 pub use storage::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};

@@ -63,6 +63,7 @@ impl Lifecycle {
     }
 
     /// Runs a task that serves others to the very end; the process does not wait for it.
+    #[expect(clippy::disallowed_methods, reason = "a guard watches the task, and nobody waits for its end")]
     pub fn spawn_service(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(self.guarded(name, task));
     }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::broker::{BrokerError, QueueWatch, Topology};
 use crate::lifecycle::Stop;
-use crate::policy::Rule;
+use crate::policy::PassName;
 use crate::storage::{AccessError, Database, Verdict};
 use crate::telemetry::{Dependency, Health, Metrics};
 
@@ -98,17 +98,21 @@ impl DatabaseMonitor<'_> {
     async fn measure(&self) {
         match self.database.backlog().await {
             Ok(backlog) => {
-                self.metrics.set_expired(backlog.expired, backlog.oldest_expired.as_secs_f64());
-                for (rule, at) in [(Rule::Ttl, backlog.last_ttl_pass), (Rule::Cap, backlog.last_cap_pass)] {
+                self.metrics.expired_snapshots.set(backlog.expired as f64);
+                self.metrics.oldest_expired_seconds.set(backlog.oldest_expired.as_secs_f64());
+                for (pass, at) in [(PassName::Ttl, backlog.last_ttl_pass), (PassName::Cap, backlog.last_cap_pass)] {
                     if let Some(at) = at {
-                        self.metrics.set_last_pass(rule, at.unix_timestamp() as f64);
+                        self.metrics.last_pass.set_for(pass, at.unix_timestamp() as f64);
                     }
                 }
             }
             Err(error) => tracing::warn!(error = error.one_line(), "could not measure the backlog"),
         }
         match self.database.outbox_backlog().await {
-            Ok(backlog) => self.metrics.set_outbox(backlog.pending, backlog.oldest_seconds),
+            Ok(backlog) => {
+                self.metrics.outbox_pending.set(backlog.pending as f64);
+                self.metrics.outbox_oldest_seconds.set(backlog.oldest_seconds as f64);
+            }
             Err(error) => tracing::warn!(error = error.one_line(), "could not measure the outbox"),
         }
     }
@@ -124,7 +128,14 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
         // A queue that is not declared yet, or a missing permission, is an answer too.
         health.set_reached(Dependency::Rabbitmq, !depths.as_ref().is_err_and(BrokerError::is_transient));
         match depths {
-            Ok(depths) => metrics.set_queue_messages(depths.queue, depths.dead_letters, depths.waiting),
+            Ok(depths) => {
+                metrics.queue_messages.set(depths.queue.into());
+                metrics.dead_letter_queue_messages.set(depths.dead_letters.into());
+                // Keeps its last value while it is unknown.
+                if let Some(waiting) = depths.waiting {
+                    metrics.wait_queue_messages.set(waiting.into());
+                }
+            }
             // The gauges keep their last values.
             Err(error) => tracing::debug!(error = error.one_line(), "could not look at the queues"),
         }

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::env;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -9,13 +8,13 @@ use uuid::Uuid;
 
 use super::{Cli, output};
 use crate::clock;
-use crate::config::{parse_duration, values_from_files};
+use crate::config::{parse_duration, values_from_files, variable, variable_names};
 use crate::message::instant;
 
 /// Parses arguments, environment and `_FILE` variables. An unusable value ends with exit code 2, and the error names the variable.
 pub(super) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
-    let values = match values_from_files(used_variables(&command), |name| env::var_os(name)) {
+    let values = match values_from_files(used_variables(&command), variable) {
         Ok(values) => values,
         Err(error) => {
             output::error(&error.into());
@@ -113,7 +112,7 @@ fn named_in(command: &Command, error: &str) -> Option<String> {
 /// that happens to be called `lifecycle`.
 fn warn_of_unknown_variables(command: &Command) {
     let known = variables(command);
-    for (name, _) in env::vars_os() {
+    for name in variable_names() {
         let name = name.to_string_lossy();
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
         if name.starts_with("LIFECYCLE_") && !known.iter().any(|known| known == base) {

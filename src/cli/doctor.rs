@@ -5,20 +5,19 @@ use serde::Serialize;
 
 use super::output::{OutputOptions, terminal_width};
 use super::worker_options::WorkerOptions;
-use crate::broker::{BrokerAddress, Topology};
-use crate::config::ConfigError;
-use crate::doctor::{BrokerExpectations, Finding, Patience, State, examine_database, examine_rabbitmq};
-use crate::storage::Database;
+use crate::broker::Topology;
+use crate::doctor::{BrokerExpectations, CheckId, Finding, PassIntervals, State, examine_database, examine_rabbitmq};
 use crate::terminal::wrap;
 
-/// Checks configuration, database and broker; one line a check, with the mend. Exit code 1 when a check fails
+/// Checks configuration, database and broker; one line per check, with the fix. Exit code 1 when a check fails
 ///
 /// Takes the same flags and variables as `run`, and changes nothing: the database is asked in read-only transactions, the broker by requests
 /// that leave nothing behind but lines in its log. Warnings do not fail.
 #[derive(Debug, Args)]
+#[command(after_long_help = checks_help())]
 pub(super) struct Options {
-    /// Also send a message through the exchange (a status that ends no event) and one to the dead letters that expires at once: the only
-    /// way to see whether a queue takes them
+    /// Also send a message through the exchange (a status that ends no event) and one to the dead letters that expires at once: only
+    /// publishing can show whether a queue takes them
     #[arg(long)]
     probe: bool,
     #[command(flatten)]
@@ -34,73 +33,57 @@ struct Answer {
     checks: Vec<Finding>,
 }
 
-/// One transaction at a time.
-const CONNECTIONS: u32 = 1;
-
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        // A value that cannot be used has ended the program before.
-        let mut checks = vec![Finding {
-            check: "configuration",
-            state: State::Ok,
-            says: format!(
-                "every value can be used; `run` would serve HTTP on {}, and stop within {:?}",
+        // An unusable value has ended the program before.
+        let mut checks = vec![Finding::ok(
+            CheckId::Configuration,
+            format!(
+                "every value is usable; `run` would serve HTTP on {}, and stop within {:?}",
                 self.worker.http.http_addr, self.worker.process.shutdown_timeout
             ),
-            mend: None,
-        }];
-        let mut publishes = false;
-        match Database::read_only(self.worker.database.database_url.as_ref(), CONNECTIONS) {
-            Ok(database) => {
-                let patience = Patience {
-                    sweep_interval: self.worker.passes.sweep_interval,
-                    evict_interval: self.worker.passes.evict_interval,
-                };
-                let (findings, installed) = examine_database(&database, patience).await;
-                checks.extend(findings);
-                publishes = installed;
-                database.close().await;
-            }
-            Err(error) => checks.push(unusable("database.url", &error)),
-        }
-        match BrokerAddress::parse(self.worker.broker.amqp_url.as_ref()) {
-            Ok(address) => {
-                let mode = self.worker.messages.topology;
-                let topology = Topology::new(self.worker.broker.exchange, self.worker.broker.queue, mode);
-                let expected = BrokerExpectations { topology, mode, publishes, probe: self.probe };
-                checks.extend(examine_rabbitmq(&address, &expected).await);
-            }
-            Err(error) => checks.push(unusable("rabbitmq.url", &error)),
-        }
+        )];
+        let intervals = PassIntervals {
+            sweep_interval: self.worker.passes.sweep_interval,
+            evict_interval: self.worker.passes.evict_interval,
+        };
+        let database = examine_database(self.worker.database.database_url.as_ref(), intervals).await;
+        checks.extend(database.findings);
+        let mode = self.worker.messages.topology;
+        let expected = BrokerExpectations {
+            topology: Topology::new(self.worker.broker.exchange, self.worker.broker.queue, mode),
+            mode,
+            publishes: database.outbox_installed,
+            probe: self.probe,
+        };
+        checks.extend(examine_rabbitmq(self.worker.broker.amqp_url.as_ref(), expected).await);
         let ok = checks.iter().all(|check| check.state != State::Failed);
         self.output.print_text(&Answer { ok, checks }, lines)?;
         Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn unusable(check: &'static str, error: &ConfigError) -> Finding {
-    Finding {
-        check,
-        state: State::Failed,
-        says: format!("{} is missing or unusable", error.variable),
-        mend: Some(format!("set it to {}", error.allowed)),
-    }
+/// The list of checks, from their own definition.
+fn checks_help() -> String {
+    let longest = CheckId::all().map(|check| check.as_str().len()).max().unwrap_or_default();
+    let lines = CheckId::all().map(|check| format!("  {check:<longest$}  {}\n", check.description()));
+    format!("Checks:\n{}", lines.collect::<String>())
 }
 
 /// Before what does not fit on the first line.
 const INDENT: &str = "    ";
 
-/// One line a check, so that `grep` finds it whole; on a terminal broken between words only.
+/// One line per check, so that `grep` finds it whole; on a terminal broken between words only.
 fn lines(answer: &Answer) -> String {
-    let longest = answer.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
-    let line = |Finding { check, state, says, mend }: &Finding| {
-        let mend = mend.as_ref().map(|mend| format!(" -> {mend}")).unwrap_or_default();
-        format!("{:<7}  {check:<longest$}  {says}{mend}", state.as_str())
+    let longest = answer.checks.iter().map(|check| check.check.as_str().len()).max().unwrap_or_default();
+    let line = |Finding { check, state, message, fix }: &Finding| {
+        let fix = fix.as_ref().map(|fix| format!(" -> {fix}")).unwrap_or_default();
+        format!("{:<7}  {check:<longest$}  {message}{fix}", state.as_str())
     };
     let count = |state: State| answer.checks.iter().filter(|check| check.state == state).count();
     let sum = match (count(State::Failed), count(State::Warning)) {
-        (0, 0) => "nothing is wrong".to_owned(),
-        (failed, warnings) => format!("{failed} failed, {warnings} to look at"),
+        (0, 0) => "every check is ok".to_owned(),
+        (failed, warnings) => format!("failed: {failed}, warnings: {warnings}"),
     };
     let width = terminal_width().map(|width| width.saturating_sub(INDENT.len()));
     let lines = answer.checks.iter().map(line).chain([sum]);

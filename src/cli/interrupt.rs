@@ -13,6 +13,7 @@ pub(super) fn stop_on_signals() -> Stop {
     let stop = Stop::default();
     let Ok(mut signals) = Signals::listen() else { return stop };
     let tokens = [stop.soft.clone(), stop.hard.clone()];
+    #[expect(clippy::disallowed_methods, reason = "ends with the command")]
     tokio::spawn(async move {
         for token in tokens {
             signals.next().await;

@@ -25,6 +25,7 @@ mod worker_options;
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, LogOptions};
@@ -101,8 +102,14 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     let (code, error) = match result {
         Ok(code) => (code, None),
-        Err(error) if error.is::<ConfigError>() || error.is::<UsageError>() => (ExitCode::from(2), Some(error)),
-        Err(error) => (ExitCode::FAILURE, Some(error)),
+        Err(error) => match error.downcast_ref() {
+            Some(ConfigError { setting, allowed, .. }) => {
+                let variable = setting.as_str();
+                (ExitCode::from(2), Some(anyhow!("{variable} is missing or unusable; allowed: {allowed}")))
+            }
+            None if error.is::<UsageError>() => (ExitCode::from(2), Some(error)),
+            None => (ExitCode::FAILURE, Some(error)),
+        },
     };
     logging.finish(move || error.iter().for_each(output::error));
     code

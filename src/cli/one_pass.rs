@@ -72,6 +72,7 @@ pub(super) async fn one_pass(
     let lease = wait_for_lease(database, pass).await?;
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "ends with the command")]
     let listener = tokio::spawn(async move {
         interrupt::interrupted().await;
         interrupted.cancel();

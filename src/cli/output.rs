@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
+use crate::config::variable;
 use crate::terminal::{self, Table, escape_control, render_records, wrap};
 
 /// How answers are printed.
@@ -114,7 +115,7 @@ fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
         return None;
     }
     let known = terminal_size_of(stream).map(|(Width(columns), _)| usize::from(columns));
-    let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let from_environment = || variable("COLUMNS")?.to_str()?.parse().ok();
     known.or_else(from_environment).filter(|columns| *columns > 0)
 }
 

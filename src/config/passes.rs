@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::parse_duration;
+use super::duration::parse_duration;
 
 /// The two passes over the whole table.
 #[derive(Debug, Clone, Copy, Args)]

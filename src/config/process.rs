@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::parse_duration;
+use super::duration::parse_duration;
 
 /// The process as a whole.
 #[derive(Debug, Clone, Copy, Args)]

@@ -26,7 +26,7 @@ mod session;
 mod settle;
 mod summary;
 
-pub use browse::{Browse, BrowseReport, find_one};
+pub use browse::{Browse, find_one};
 pub use edited_replay::EditedReplay;
 pub use error::DeadLettersError;
 pub use export::{Export, ExportReport, ExportTarget};
@@ -35,4 +35,4 @@ pub use purge::{Purge, PurgeReport};
 pub use replay::Replay;
 pub use replay_report::ReplayReport;
 pub use session::{DeadLetters, Progress};
-pub use summary::{Count, ReasonCount, Summary, count};
+pub use summary::{Count, ReasonCount, count};

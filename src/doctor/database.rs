@@ -1,10 +1,13 @@
 use std::time::Duration;
 
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::check_id::{CheckId, DatabaseCheck};
 use super::checks::autovacuum::autovacuum;
-use super::checks::connection::database_not_connected;
+use super::checks::connection::{database_not_connected, unusable_url};
 use super::checks::encryption::database_encryption;
 use super::checks::foreign_keys::references;
 use super::checks::indexes::indexes;
@@ -13,147 +16,252 @@ use super::checks::passes::{eviction, sweep};
 use super::checks::retention::{never_expiring, retention};
 use super::checks::row_level_security::{isolation, role};
 use super::checks::schema::schema;
-use super::checks::server::{clocks, pooling, writable};
+use super::checks::server::{clocks, pooling, transaction_timeout, writable};
 use super::checks::table::table;
 use super::checks::version::database_version;
+use super::finding::Finding;
 use crate::clock;
-use crate::storage::{AccessError, Database, StorageError, Verdict};
+use crate::storage::{AccessError, Backlog, Database, Guards, OutboxTrigger, ServerFacts, StorageError, Verdict};
 
-/// How often passes should end well.
+/// How often passes should complete.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct PassIntervals {
     /// Between TTL sweeps.
     pub sweep_interval: Duration,
     /// Between evictions.
     pub evict_interval: Duration,
 }
 
-/// For everything together; single statements end long before.
-const AT_MOST: Duration = Duration::from_mins(1);
-
-/// Makes the checks of the database, in an order in which the first failure explains those after it. Also says whether the outbox is
-/// installed, so that the worker publishes too.
-pub async fn examine_database(database: &Database, patience: Patience) -> (Vec<Finding>, bool) {
-    let mut findings = vec![database_encryption(database.encryption(), &database.host())];
-    let mut publishes = false;
-    match database.try_to_connect().await {
-        Ok(()) => {
-            let says = format!("PostgreSQL at {} answers for database {}", database.host(), database.name());
-            findings.push(Finding::ok("database.connection", says));
-        }
-        Err(failure) => {
-            findings.push(database_not_connected(&failure, &database.host()));
-            findings.push(Finding::skipped("database", "everything else needs a connection"));
-            return (findings, publishes);
-        }
-    }
-    // What was found is kept where time runs out.
-    match timeout(AT_MOST, examine(database, patience, &mut findings, &mut publishes)).await {
-        Ok(Ok(())) => {}
-        Ok(Err((check, error))) if error.is_permission_denied() => {
-            findings.push(Finding::failed(check, error.one_line(), "deploy/sql/worker-role.sql makes a role that may"));
-        }
-        Ok(Err((check, error))) if error.verdict() == Verdict::Outage => {
-            findings.push(Finding::failed(
-                check,
-                error.one_line(),
-                "the database stopped answering; try again when it does",
-            ));
-        }
-        Ok(Err((check, error))) => {
-            findings.push(Finding::failed(check, error.one_line(), "see what PostgreSQL says, and try again"));
-        }
-        Err(_) => findings.push(Finding::failed(
-            "database",
-            format!("the checks did not end within {AT_MOST:?}"),
-            "the database is very slow or stands still; try again",
-        )),
-    }
-    (findings, publishes)
+/// What was found at the database.
+#[derive(Debug)]
+pub struct DatabaseReport {
+    /// In the order of [`DatabaseCheck::ALL`].
+    pub findings: Vec<Finding>,
+    /// Whether the worker also publishes.
+    pub outbox_installed: bool,
 }
 
-type Failed = (&'static str, StorageError);
+/// For all checks together; each statement has a shorter limit.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// One transaction at a time.
+const CONNECTIONS: u32 = 1;
 
-async fn examine(
-    database: &Database,
-    patience: Patience,
-    findings: &mut Vec<Finding>,
-    publishes: &mut bool,
-) -> Result<(), Failed> {
-    let of = |check: &'static str| move |error: StorageError| (check, error);
-    let before = clock::now();
-    let server = database.server_facts().await.map_err(of("database.version"))?;
-    let (local, doubt) = (before + (clock::now() - before) / 2, (clock::now() - before).unsigned_abs() / 2);
-    findings.push(database_version(&server));
-    if let Some(timeout) = &server.transaction_timeout {
-        findings.push(Finding::ok(
-            "database.timeout",
-            format!(
-                "transaction_timeout is {timeout} for the role or the database; the worker's transactions go without it"
-            ),
-        ));
-    }
-    findings.push(writable(&server));
-    let apart: time::Duration = server.now - local;
-    findings.push(clocks(apart.unsigned_abs(), apart.is_positive(), doubt));
-    findings.push(pooling(database.pooling().await.map_err(of("database.pooler"))?));
-
-    let migrations = database.migration_state().await.map_err(of("database.schema"))?;
-    let there = migrations.missing.is_empty();
-    findings.push(schema(&migrations));
-    if !there {
-        findings.push(Finding::skipped("database", "privileges, indexes, passes and outbox need the schema"));
-        return Ok(());
-    }
-    let guards = database.guards().await.map_err(of("database.isolation"))?;
-    findings.extend(table(database.misshapes().await.map_err(of("database.table"))?, guards));
-    findings.push(isolation(guards));
-    match database.check_access().await {
-        Ok(()) => findings.push(role(&server, guards)),
-        Err(AccessError::Role(problems)) => findings.extend(problems.into_iter().map(|problem| {
-            Finding::failed(
-                "database.role",
-                format!("role {}: {problem}", server.role),
-                "deploy/sql/worker-role.sql makes a role that can",
-            )
-        })),
-        // Said already.
-        Err(AccessError::Table(_) | AccessError::NotMigrated(_)) => {
-            findings.push(Finding::skipped("database.role", "the table has to be put right first"));
+/// Checks the database.
+pub async fn examine_database(url: Option<&SecretString>, intervals: PassIntervals) -> DatabaseReport {
+    let database = match Database::read_only(url, CONNECTIONS) {
+        Ok(database) => database,
+        Err(error) => {
+            return DatabaseReport {
+                findings: vec![unusable_url(DatabaseCheck::Url, &error)],
+                outbox_installed: false,
+            };
         }
-        Err(AccessError::Storage(error)) => return Err(("database.role", error)),
-    }
-    findings.extend(indexes(&database.indexes().await.map_err(of("database.indexes"))?));
-    findings.extend(references(&database.references().await.map_err(of("database.references"))?));
-    match database.retention().await {
-        Err(error) if error.is_permission_denied() => {} // said by the role's check
-        policy => findings.push(retention(&policy.map_err(of("database.retention"))?, guards)),
-    }
-    if guards.expiry_may_be_missing {
-        match database.rows_without_expires_at().await {
-            Err(error) if error.is_permission_denied() => {} // said by the role's check
-            rows => findings.extend(never_expiring(rows.map_err(of("database.retention"))?)),
-        }
-    }
-    if let Some(upkeep) = database.upkeep().await.map_err(of("database.autovacuum"))? {
-        findings.push(autovacuum(&upkeep, server.autovacuum));
-    }
-    let backlog = match database.backlog().await {
-        Err(error) if error.is_permission_denied() => {
-            findings.push(Finding::skipped("database.sweep", "the role may not look at snapshots and leases"));
-            return Ok(());
-        }
-        other => other.map_err(of("database.sweep"))?,
     };
-    findings.push(sweep(&backlog, patience.sweep_interval));
-    findings.push(eviction(&backlog, patience.evict_interval));
-    let triggers = database.outbox_triggers().await.map_err(of("database.outbox"))?;
-    *publishes = !triggers.is_empty();
-    match database.outbox_backlog().await {
-        Err(error) if error.is_permission_denied() => {
-            findings.push(Finding::skipped("database.outbox", "the role may not look at it"));
+    let examination = Examination {
+        database,
+        intervals,
+        server: OnceCell::new(),
+        guards: OnceCell::new(),
+        backlog: OnceCell::new(),
+        triggers: OnceCell::new(),
+    };
+    let findings = examination.run().await;
+    examination.database.close().await;
+    let outbox_installed = examination.triggers.get().is_some_and(|triggers| !triggers.is_empty());
+    DatabaseReport { findings, outbox_installed }
+}
+
+/// The checks and the facts that several of them need, each read once.
+struct Examination {
+    database: Database,
+    intervals: PassIntervals,
+    server: OnceCell<Server>,
+    guards: OnceCell<Guards>,
+    backlog: OnceCell<Option<Backlog>>,
+    triggers: OnceCell<Vec<OutboxTrigger>>,
+}
+
+/// What the server says of itself, and when.
+struct Server {
+    facts: ServerFacts,
+    /// By this machine's clock, in the middle between question and answer.
+    asked_at: OffsetDateTime,
+    /// Half of the time between question and answer.
+    uncertainty: Duration,
+}
+
+impl Examination {
+    async fn run(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let checks = async {
+            for check in DatabaseCheck::ALL {
+                match self.check(check).await {
+                    Ok(found) => findings.extend(found),
+                    Err(error) => {
+                        findings.push(not_found_out(check, &error));
+                        break;
+                    }
+                }
+                if findings.last().is_some_and(|finding| finding.check.is_whole_server()) {
+                    break;
+                }
+            }
+        };
+        // What was found is kept when time runs out.
+        if timeout(TIMEOUT, checks).await.is_err() {
+            findings.push(Finding::failed(
+                CheckId::WholeDatabase,
+                format!("the checks did not end within {TIMEOUT:?}"),
+                "the database is very slow or does not answer; try again",
+            ));
         }
-        other => findings.push(outbox(&triggers, other.map_err(of("database.outbox"))?)),
+        findings
     }
-    Ok(())
+
+    /// Makes one check. A finding of [`CheckId::WholeDatabase`] is the last one: the checks after it need what is missing.
+    async fn check(&self, check: DatabaseCheck) -> Result<Vec<Finding>, StorageError> {
+        let database = &self.database;
+        Ok(match check {
+            // An unusable one has ended the checks before.
+            DatabaseCheck::Url => vec![],
+            DatabaseCheck::Tls => vec![database_encryption(database.encryption(), &database.host())],
+            DatabaseCheck::Connection => self.connection().await,
+            DatabaseCheck::Version => vec![database_version(&self.server().await?.facts)],
+            DatabaseCheck::Timeout => transaction_timeout(&self.server().await?.facts).into_iter().collect(),
+            DatabaseCheck::Writable => vec![writable(&self.server().await?.facts)],
+            DatabaseCheck::Clock => {
+                let Server { facts, asked_at, uncertainty } = self.server().await?;
+                let apart: time::Duration = facts.now - *asked_at;
+                vec![clocks(apart.unsigned_abs(), apart.is_positive(), *uncertainty)]
+            }
+            DatabaseCheck::Pooler => vec![pooling(database.pooling().await?)],
+            DatabaseCheck::Schema => self.schema().await?,
+            DatabaseCheck::Table => {
+                let guards = self.guards().await?;
+                table(database.misshapes().await?, guards)
+            }
+            DatabaseCheck::Isolation => vec![isolation(self.guards().await?)],
+            DatabaseCheck::Role => self.role().await?,
+            DatabaseCheck::Indexes => indexes(&database.indexes().await?),
+            DatabaseCheck::References => references(&database.references().await?),
+            DatabaseCheck::Retention => self.retention().await?,
+            DatabaseCheck::Autovacuum => match database.upkeep().await? {
+                Some(upkeep) => vec![autovacuum(&upkeep, self.server().await?.facts.autovacuum)],
+                None => vec![],
+            },
+            DatabaseCheck::Sweep => vec![match self.backlog().await? {
+                Some(backlog) => sweep(&backlog, self.intervals.sweep_interval),
+                None => Finding::skipped(check, "the role may not read snapshots and leases"),
+            }],
+            DatabaseCheck::Evict => vec![match self.backlog().await? {
+                Some(backlog) => eviction(&backlog, self.intervals.evict_interval),
+                None => Finding::skipped(check, "the role may not read snapshots and leases"),
+            }],
+            DatabaseCheck::Outbox => {
+                let triggers = self.triggers.get_or_try_init(|| database.outbox_triggers()).await?;
+                vec![match unless_denied(database.outbox_backlog().await)? {
+                    Some(backlog) => outbox(triggers, backlog),
+                    None => Finding::skipped(check, "the role may not read it"),
+                }]
+            }
+        })
+    }
+
+    async fn connection(&self) -> Vec<Finding> {
+        let database = &self.database;
+        match database.try_to_connect().await {
+            Ok(()) => vec![Finding::ok(
+                DatabaseCheck::Connection,
+                format!("PostgreSQL at {} answers for database {}", database.host(), database.name()),
+            )],
+            Err(failure) => vec![
+                database_not_connected(&failure, &database.host()),
+                Finding::skipped(CheckId::WholeDatabase, "everything else needs a connection"),
+            ],
+        }
+    }
+
+    async fn schema(&self) -> Result<Vec<Finding>, StorageError> {
+        let migrations = self.database.migration_state().await?;
+        let mut findings = vec![schema(&migrations)];
+        if !migrations.missing.is_empty() {
+            let reason = "privileges, indexes, passes and outbox need the schema";
+            findings.push(Finding::skipped(CheckId::WholeDatabase, reason));
+        }
+        Ok(findings)
+    }
+
+    async fn role(&self) -> Result<Vec<Finding>, StorageError> {
+        let facts = &self.server().await?.facts;
+        match self.database.check_access().await {
+            Ok(()) => Ok(vec![role(facts, self.guards().await?)]),
+            Err(AccessError::Role(problems)) => Ok(problems
+                .into_iter()
+                .map(|problem| {
+                    Finding::failed(
+                        DatabaseCheck::Role,
+                        format!("role {}: {problem}", facts.role),
+                        "deploy/sql/worker-role.sql makes a role that can",
+                    )
+                })
+                .collect()),
+            // Reported by the checks of schema and table.
+            Err(AccessError::Table(_) | AccessError::NotMigrated(_)) => {
+                Ok(vec![Finding::skipped(DatabaseCheck::Role, "the table has to be fixed first")])
+            }
+            Err(AccessError::Storage(error)) => Err(error),
+        }
+    }
+
+    async fn retention(&self) -> Result<Vec<Finding>, StorageError> {
+        let guards = self.guards().await?;
+        // What is denied is reported by the role's check.
+        let policy = unless_denied(self.database.retention().await)?;
+        let mut findings: Vec<_> = policy.iter().map(|policy| retention(policy, guards)).collect();
+        if guards.expiry_may_be_missing {
+            let rows = unless_denied(self.database.rows_without_expires_at().await)?;
+            findings.extend(rows.and_then(never_expiring));
+        }
+        Ok(findings)
+    }
+
+    async fn server(&self) -> Result<&Server, StorageError> {
+        self.server
+            .get_or_try_init(async || {
+                let before = clock::now();
+                let facts = self.database.server_facts().await?;
+                let took = clock::now() - before;
+                Ok(Server { facts, asked_at: before + took / 2, uncertainty: took.unsigned_abs() / 2 })
+            })
+            .await
+    }
+
+    async fn guards(&self) -> Result<Guards, StorageError> {
+        self.guards.get_or_try_init(|| self.database.guards()).await.copied()
+    }
+
+    /// `None` where the role may not read it.
+    async fn backlog(&self) -> Result<Option<Backlog>, StorageError> {
+        self.backlog.get_or_try_init(async || unless_denied(self.database.backlog().await)).await.copied()
+    }
+}
+
+fn unless_denied<T>(read: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_permission_denied() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The check could not be made.
+fn not_found_out(check: DatabaseCheck, error: &StorageError) -> Finding {
+    let fix = if error.is_permission_denied() {
+        "deploy/sql/worker-role.sql makes a role that may"
+    } else if error.verdict() == Verdict::Outage {
+        "the database stopped answering; try again when it does"
+    } else {
+        "see what PostgreSQL says, and try again"
+    };
+    Finding::failed(check, error.one_line(), fix)
 }

@@ -1,16 +1,18 @@
 use serde::Serialize;
 
+use super::check_id::CheckId;
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which check, as in `database.indexes`.
-    pub check: &'static str,
+    pub check: CheckId,
     /// The verdict.
     pub state: State,
-    /// What is so.
-    pub says: String,
-    /// What to do about it.
-    pub mend: Option<String>,
+    /// What was observed.
+    pub message: String,
+    /// How to fix it.
+    pub fix: Option<String>,
 }
 
 /// The verdict of a check.
@@ -19,9 +21,9 @@ pub struct Finding {
 pub enum State {
     /// As it should be.
     Ok,
-    /// Could not be made.
+    /// Could not be checked.
     Skipped,
-    /// The worker does its job, but somebody should look.
+    /// The worker does its job, but someone should act.
     Warning,
     /// The worker cannot do its job, or breaks a promise.
     Failed,
@@ -41,19 +43,20 @@ impl State {
 }
 
 impl Finding {
-    pub(super) fn ok(check: &'static str, says: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, says: says.into(), mend: None }
+    /// As it should be.
+    pub fn ok(check: impl Into<CheckId>, message: impl Into<String>) -> Self {
+        Self { check: check.into(), state: State::Ok, message: message.into(), fix: None }
     }
 
-    pub(super) fn skipped(check: &'static str, says: impl Into<String>) -> Self {
-        Self { check, state: State::Skipped, says: says.into(), mend: None }
+    pub(super) fn skipped(check: impl Into<CheckId>, message: impl Into<String>) -> Self {
+        Self { check: check.into(), state: State::Skipped, message: message.into(), fix: None }
     }
 
-    pub(super) fn warning(check: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, state: State::Warning, says: says.into(), mend: Some(mend.into()) }
+    pub(super) fn warning(check: impl Into<CheckId>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: check.into(), state: State::Warning, message: message.into(), fix: Some(fix.into()) }
     }
 
-    pub(super) fn failed(check: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, state: State::Failed, says: says.into(), mend: Some(mend.into()) }
+    pub(super) fn failed(check: impl Into<CheckId>, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check: check.into(), state: State::Failed, message: message.into(), fix: Some(fix.into()) }
     }
 }

@@ -1,14 +1,21 @@
-//! What can be wrong with a deployment, one check after the other, each with its mend. Changes nothing: the database is asked in
+//! What can be wrong with a deployment: one check after the other, each with its fix. Changes nothing: the database is asked in
 //! read-only transactions, the broker by requests that leave nothing behind ([`broker::Inspection`](crate::broker::Inspection)).
 //!
-//! A check that cannot be made because something before it failed is skipped and says so. A server that stops answering
-//! half-way ends the checks of that server.
+//! Facts come from the inspection modules of `storage` and `broker`; `checks` turns them into verdicts. `DatabaseCheck` and
+//! `RabbitmqCheck` are the closed lists of what is checked, and `database.rs` and `rabbitmq.rs` have one line for each.
+//!
+//! A check that depends on one that failed is skipped, and the report says so. A server that stops answering half-way ends the
+//! checks of that server.
 
+mod check_id;
 mod checks;
 mod database;
+mod expectations;
 mod finding;
 mod rabbitmq;
 
-pub use database::{Patience, examine_database};
+pub use check_id::CheckId;
+pub use database::{PassIntervals, examine_database};
+pub use expectations::BrokerExpectations;
 pub use finding::{Finding, State};
-pub use rabbitmq::{BrokerExpectations, examine_rabbitmq};
+pub use rabbitmq::examine_rabbitmq;

@@ -1,146 +1,199 @@
 use std::time::Duration;
 
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::Finding;
-use super::checks::connection::rabbitmq_not_connected;
+use super::check_id::{CheckId, RabbitmqCheck};
+use super::checks::connection::{rabbitmq_not_connected, unusable_url};
 use super::checks::delivery_limit::delivery_limit;
 use super::checks::encryption::rabbitmq_encryption;
 use super::checks::permissions::permissions;
-use super::checks::probe::probe;
+use super::checks::probe::{probe_dead_letters, probe_exchange};
+use super::checks::queues::{consumers, dead_letters};
 use super::checks::topology::{drift, exchange};
-use super::checks::version::{Version, parsed, rabbitmq_version};
-use crate::broker::{BrokerAddress, BrokerError, Compared, Inspection, Topology, greeting};
+use super::checks::version::{NEWEST, parsed, rabbitmq_version};
+use super::expectations::BrokerExpectations;
+use super::finding::Finding;
+use crate::broker::{BrokerAddress, BrokerError, Compared, Greeting, Inspection, QueueState, greeting};
 use crate::config::TopologyMode;
 
-/// How the worker is meant to use the broker.
-#[derive(Debug, Clone)]
-pub struct BrokerExpectations {
-    /// The names.
-    pub topology: Topology,
-    /// Who makes them.
-    pub mode: TopologyMode,
-    /// Whether the outbox is installed, so that the worker publishes too.
-    pub publishes: bool,
-    /// Whether to send a message through each exchange that has to take one.
-    pub probe: bool,
-}
+/// For all checks together; each request has ten seconds.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// For everything together; each request has ten seconds.
-const AT_MOST: Duration = Duration::from_mins(1);
-
-/// Makes the checks of the broker, in an order in which the first failure explains those after it.
-pub async fn examine_rabbitmq(address: &BrokerAddress, expected: &BrokerExpectations) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let greeting = match greeting(address).await {
-        Ok(greeting) => {
-            findings.push(rabbitmq_encryption(address));
-            greeting
-        }
-        Err(error) => {
-            findings.push(if address.is_encrypted() {
-                Finding::skipped("rabbitmq.tls", "not known without a connection")
-            } else {
-                rabbitmq_encryption(address)
-            });
-            findings.push(rabbitmq_not_connected(&error));
-            findings.push(Finding::skipped("rabbitmq", "everything else needs a connection"));
-            return findings;
-        }
+/// Checks the broker.
+pub async fn examine_rabbitmq(url: Option<&SecretString>, expected: BrokerExpectations) -> Vec<Finding> {
+    let address = match BrokerAddress::parse(url) {
+        Ok(address) => address,
+        Err(error) => return vec![unusable_url(RabbitmqCheck::Url, &error)],
     };
-    findings.push(rabbitmq_version(&greeting));
-    let inspection = match Inspection::begin(address, expected.topology.clone()).await {
-        Ok(inspection) => inspection,
-        Err(error) => {
-            findings.push(rabbitmq_not_connected(&error));
-            findings.push(Finding::skipped("rabbitmq", "everything else needs a login"));
-            return findings;
-        }
+    let examination = Examination {
+        address,
+        expected,
+        greeting: OnceCell::new(),
+        inspection: OnceCell::new(),
+        work_queue: OnceCell::new(),
+        topology: OnceCell::new(),
     };
-    findings.push(Finding::ok("rabbitmq.connection", format!("RabbitMQ at {} accepts the login", address.host())));
-    // What was found is kept where time runs out.
-    match timeout(AT_MOST, examine(&inspection, address, expected, parsed(&greeting.version), &mut findings)).await {
-        Ok(Ok(())) => {}
-        Ok(Err((check, error))) => {
-            findings.push(Finding::failed(check, error.one_line(), "see what RabbitMQ says, and try again"));
-        }
-        Err(_) => findings.push(Finding::failed(
-            "rabbitmq",
-            format!("the checks did not end within {AT_MOST:?}"),
-            "the broker is very slow or stands still; try again",
-        )),
-    }
-    inspection.end().await;
-    if expected.probe {
-        findings.extend(probe(address, &expected.topology).await);
+    let findings = examination.run().await;
+    if let Some(inspection) = examination.inspection.into_inner() {
+        inspection.end().await;
     }
     findings
 }
 
-type Failed = (&'static str, BrokerError);
+/// The checks and the facts that several of them need, each read once.
+struct Examination {
+    address: BrokerAddress,
+    expected: BrokerExpectations,
+    greeting: OnceCell<Result<Greeting, BrokerError>>,
+    inspection: OnceCell<Inspection>,
+    /// `None` where the queue does not exist or may not be read.
+    work_queue: OnceCell<Option<QueueState>>,
+    /// The worker's own exchanges and queues, by name.
+    topology: OnceCell<Vec<(String, Compared)>>,
+}
 
-async fn examine(
-    inspection: &Inspection,
-    address: &BrokerAddress,
-    expected: &BrokerExpectations,
-    version: Version,
-    findings: &mut Vec<Finding>,
-) -> Result<(), Failed> {
-    let of = |check: &'static str| move |error: BrokerError| (check, error);
-    let topology = &expected.topology;
-    let work = inspection.state(topology.queue()).await.map_err(of("rabbitmq.consumers"))?;
-    let consumed = work.is_some_and(|work| work.consumers > 0);
-    let compared = inspection.exchange().await.map_err(of("rabbitmq.exchange"))?;
-    findings.push(exchange(topology, &compared, expected.mode, consumed));
-
-    let mut compared: Vec<(String, Compared)> = Vec::new();
-    for (name, how) in inspection.own_exchanges().await.map_err(of("rabbitmq.topology"))? {
-        compared.push((format!("exchange {name}"), how));
-    }
-    for queue in inspection.queues().await.map_err(of("rabbitmq.topology"))? {
-        compared.push((format!("queue {}", queue.name), queue.compared));
-    }
-    findings.extend(drift(&compared, expected.mode, consumed));
-    findings.push(delivery_limit(topology, &compared, version));
-
-    let declares = expected.mode == TopologyMode::Declare;
-    let mut forbidden = inspection.forbidden(declares).await.map_err(of("rabbitmq.permissions"))?;
-    if expected.publishes && !inspection.may_publish(topology.exchange()).await.map_err(of("rabbitmq.permissions"))? {
-        forbidden.push(format!("write to exchange {}, where the outbox is published", topology.exchange()));
-    }
-    findings.push(permissions(&forbidden, address, expected));
-
-    findings.push(match work {
-        None => Finding::skipped(
-            "rabbitmq.consumers",
-            format!("queue {} is not there or may not be looked at", topology.queue()),
-        ),
-        Some(work) if work.consumers == 0 => Finding::warning(
-            "rabbitmq.consumers",
-            format!("nobody consumes from {}, where {} messages wait", topology.queue(), work.messages),
-            "start a worker (`run`), or see in its log why it does not consume",
-        ),
-        Some(work) => {
-            Finding::ok("rabbitmq.consumers", format!("{} consume, {} messages wait", work.consumers, work.messages))
+impl Examination {
+    async fn run(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let checks = async {
+            for check in RabbitmqCheck::ALL {
+                match self.check(check).await {
+                    Ok(found) => findings.extend(found),
+                    Err(error) => {
+                        let fix = "see what RabbitMQ says, and try again";
+                        findings.push(Finding::failed(check, error.one_line(), fix));
+                        break;
+                    }
+                }
+                if findings.last().is_some_and(|finding| finding.check.is_whole_server()) {
+                    break;
+                }
+            }
+        };
+        // What was found is kept when time runs out.
+        if timeout(TIMEOUT, checks).await.is_err() {
+            findings.push(Finding::failed(
+                CheckId::WholeRabbitmq,
+                format!("the checks did not end within {TIMEOUT:?}"),
+                "the broker is very slow or does not answer; try again",
+            ));
         }
-    });
-    let dead = inspection.state(&topology.dead_letter_queue()).await.map_err(of("rabbitmq.dead_letters"))?;
-    findings.push(match dead {
-        None => Finding::skipped(
-            "rabbitmq.dead_letters",
-            format!("queue {} is not there or may not be looked at", topology.dead_letter_queue()),
-        ),
-        Some(dead) if dead.messages > 0 => Finding::warning(
-            "rabbitmq.dead_letters",
-            format!("{} dead letters wait for somebody", dead.messages),
-            "`snapshot-lifecycle dlq stats`; deploy/runbook.md says what to do",
-        ),
-        Some(_) if inspection.letters_are_held().await.map_err(of("rabbitmq.dead_letters"))? => Finding::warning(
-            "rabbitmq.dead_letters",
-            "a dlq command holds them in its hands",
-            "look again when it has ended",
-        ),
-        Some(_) => Finding::ok("rabbitmq.dead_letters", "none"),
-    });
-    Ok(())
+        findings
+    }
+
+    /// Makes one check. A finding of [`CheckId::WholeRabbitmq`] is the last one: the checks after it need what is missing.
+    async fn check(&self, check: RabbitmqCheck) -> Result<Vec<Finding>, BrokerError> {
+        let BrokerExpectations { topology, mode, publishes, probe } = &self.expected;
+        Ok(match check {
+            // An unusable one has ended the checks before.
+            RabbitmqCheck::Url => vec![],
+            RabbitmqCheck::Tls => self.encryption().await,
+            RabbitmqCheck::Version => self.version().await,
+            RabbitmqCheck::Connection => self.connection().await,
+            RabbitmqCheck::Exchange => {
+                let consumed = self.is_consumed().await?;
+                vec![exchange(topology, &self.inspection().await?.exchange().await?, *mode, consumed)]
+            }
+            RabbitmqCheck::Topology => drift(self.topology().await?, *mode, self.is_consumed().await?),
+            RabbitmqCheck::DeliveryLimit => {
+                let version = self.greeting().await.map_or(NEWEST, |greeting| parsed(&greeting.version));
+                vec![delivery_limit(topology, self.topology().await?, version)]
+            }
+            RabbitmqCheck::Permissions => {
+                let inspection = self.inspection().await?;
+                let mut forbidden = inspection.forbidden(*mode == TopologyMode::Declare).await?;
+                if *publishes && !inspection.may_publish(topology.exchange()).await? {
+                    forbidden.push(format!("write to exchange {}, where the outbox is published", topology.exchange()));
+                }
+                vec![permissions(&forbidden, &self.address, &self.expected)]
+            }
+            RabbitmqCheck::Consumers => vec![consumers(topology, self.work_queue().await?)],
+            RabbitmqCheck::DeadLetters => {
+                let inspection = self.inspection().await?;
+                let queue = inspection.state(&topology.dead_letter_queue()).await?;
+                vec![dead_letters(topology, queue, inspection.letters_are_held().await?)]
+            }
+            RabbitmqCheck::ProbeExchange => {
+                if *probe {
+                    vec![probe_exchange(&self.address, topology).await]
+                } else {
+                    vec![]
+                }
+            }
+            RabbitmqCheck::ProbeDeadLetters => {
+                if *probe {
+                    vec![probe_dead_letters(&self.address, topology).await]
+                } else {
+                    vec![]
+                }
+            }
+        })
+    }
+
+    async fn encryption(&self) -> Vec<Finding> {
+        // An encrypted connection shows only when it is made that the certificate is the server's.
+        vec![if self.address.is_encrypted() && self.greeting().await.is_err() {
+            Finding::skipped(RabbitmqCheck::Tls, "not known without a connection")
+        } else {
+            rabbitmq_encryption(&self.address)
+        }]
+    }
+
+    async fn version(&self) -> Vec<Finding> {
+        match self.greeting().await {
+            Ok(greeting) => vec![rabbitmq_version(greeting)],
+            Err(error) => vec![
+                rabbitmq_not_connected(error),
+                Finding::skipped(CheckId::WholeRabbitmq, "everything else needs a connection"),
+            ],
+        }
+    }
+
+    async fn connection(&self) -> Vec<Finding> {
+        match self.inspection().await {
+            Ok(_) => vec![Finding::ok(
+                RabbitmqCheck::Connection,
+                format!("RabbitMQ at {} accepts the login", self.address.host()),
+            )],
+            Err(error) => vec![
+                rabbitmq_not_connected(&error),
+                Finding::skipped(CheckId::WholeRabbitmq, "everything else needs a login"),
+            ],
+        }
+    }
+
+    async fn greeting(&self) -> Result<&Greeting, &BrokerError> {
+        self.greeting.get_or_init(|| greeting(&self.address)).await.as_ref()
+    }
+
+    async fn inspection(&self) -> Result<&Inspection, BrokerError> {
+        self.inspection.get_or_try_init(|| Inspection::begin(&self.address, self.expected.topology.clone())).await
+    }
+
+    async fn work_queue(&self) -> Result<Option<QueueState>, BrokerError> {
+        let state = async || self.inspection().await?.state(self.expected.topology.queue()).await;
+        self.work_queue.get_or_try_init(state).await.copied()
+    }
+
+    /// Whether a worker runs, so that everything should exist.
+    async fn is_consumed(&self) -> Result<bool, BrokerError> {
+        Ok(self.work_queue().await?.is_some_and(|queue| queue.consumers > 0))
+    }
+
+    async fn topology(&self) -> Result<&Vec<(String, Compared)>, BrokerError> {
+        let compare = async || {
+            let inspection = self.inspection().await?;
+            let mut compared = Vec::new();
+            for (name, how) in inspection.own_exchanges().await? {
+                compared.push((format!("exchange {name}"), how));
+            }
+            for queue in inspection.queues().await? {
+                compared.push((format!("queue {}", queue.name), queue.compared));
+            }
+            Ok(compared)
+        };
+        self.topology.get_or_try_init(compare).await
+    }
 }

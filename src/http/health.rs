@@ -25,7 +25,7 @@ pub(super) async fn livez() -> (StatusCode, Json<Body>) {
     answer(true, None)
 }
 
-/// 200 where both servers are up, 503 otherwise.
+/// 200 if both servers are up, 503 otherwise.
 pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Body>) {
     let word = |dependency| if state.health.is_up(dependency) { "up" } else { "down" };
     let dependencies = (state.environment == Environment::Development)

@@ -1,6 +1,6 @@
 //! Health and metrics over HTTP.
 //!
-//! `/livez` says that the process turns over, and nothing about servers: restarting the worker mends no outage. `/readyz`
+//! `/livez` says that the process is alive, and nothing about servers: restarting the worker fixes no outage. `/readyz`
 //! says whether it can do its job. In production neither body says more than that.
 
 mod health;
@@ -10,4 +10,4 @@ mod server;
 mod state;
 
 pub use readiness_request::request_readiness;
-pub use server::{Server, ServerError};
+pub use server::Server;

@@ -17,14 +17,14 @@ use super::{health, metrics};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
 
-/// Probes, Prometheus and a person are a handful. Beyond that the oldest connection is closed.
+/// Probes, Prometheus and a person need a handful. Beyond this the oldest connection is closed.
 const MOST_CONNECTIONS: usize = 128;
-/// Before a connection is closed to make room, so that a client on a busy machine gets to say something, and whoever comes again and again
-/// is slowed down: 6,400 a second.
+/// Before a connection is closed to make room, so that a client on a busy machine gets time to ask, and one that connects again and again
+/// is slowed down: 6,400 per second.
 const SPARED_FOR: Duration = Duration::from_millis(20);
 /// A request line and headers; the least that hyper allows is half of it.
 const MOST_HEADER_BYTES: usize = 16 * 1024;
-/// For a client to say what it wants.
+/// For a client to send its request.
 const HEADERS_WITHIN: Duration = Duration::from_secs(1);
 /// For everything, the answer included.
 const CONNECTION_AT_MOST: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub struct Server {
     router: Router,
 }
 
-/// The address cannot be had.
+/// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("could not listen on {address}; is another worker running there? set LIFECYCLE_HTTP_ADDR to a free address")]
 pub struct ServerError {
@@ -46,6 +46,9 @@ pub struct ServerError {
 
 impl Server {
     /// Binds the address.
+    ///
+    /// # Errors
+    /// If the address is taken or is not one of this machine's.
     pub async fn bind(
         address: SocketAddr,
         health: Health,
@@ -62,16 +65,19 @@ impl Server {
         Ok(Self { listener, router })
     }
 
-    /// The address, with the port that was chosen where port 0 was asked for.
+    /// The address, with the port that was chosen if port 0 was requested.
+    ///
+    /// # Errors
+    /// If the system does not know it.
     pub fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves as long as the process lives: during a soft stop the probes still want an answer. One request a connection, and
-    /// nobody holds one for long.
+    /// Serves as long as the process lives: during a soft stop the probes still need an answer. One request per connection, and
+    /// no client keeps one for long.
     ///
-    /// Where there is no room, the oldest connection makes room: a probe is answered in a millisecond, so the oldest is one that idles or
-    /// dawdles. No limit per address: a flood from the probes' own machine would shut out the probes.
+    /// At the limit, the oldest connection is closed: a probe is answered in a millisecond, so the oldest is one that idles or
+    /// is slow. No limit per address: a flood from the probes' own machine would shut out the probes.
     pub async fn run(self) {
         let mut connections = Connections::default();
         let mut failing = false;
@@ -84,14 +90,14 @@ impl Server {
                 }
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(%error, "could not accept an HTTP connection; said once until it can be");
+                        tracing::warn!(%error, "could not accept an HTTP connection; logged once until it succeeds");
                     }
                     failing = true;
-                    // Mostly for want of file descriptors, of which the oldest connection has one.
+                    // Usually there are no file descriptors left, and the oldest connection has one.
                     connections.close_oldest().await;
                 }
             }
-            // Those that were let in say what they want before more are.
+            // Accepted connections are served before more are accepted.
             yield_now().await;
         }
     }
@@ -104,14 +110,18 @@ async fn serve(stream: TcpStream, router: Router) {
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(MOST_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away is no matter
+    timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away does not matter
 }
 
-/// Those that are open, the oldest first.
+/// The open connections, the oldest first.
 #[derive(Default)]
 struct Connections(VecDeque<(Instant, AbortHandle)>);
 
 impl Connections {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tracked here: aborted when it is the oldest, and bounded by a time-out"
+    )]
     fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         self.0.push_back((Instant::now(), tokio::spawn(connection).abort_handle()));
     }
@@ -123,7 +133,7 @@ impl Connections {
         }
     }
 
-    /// Once it had its time. Where none is open, time may help.
+    /// Closes it after its minimum time. If none is open, waits: that may help.
     async fn close_oldest(&mut self) {
         if let Some((since, connection)) = self.0.pop_front() {
             sleep_until(since + SPARED_FOR).await;

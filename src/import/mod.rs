@@ -6,6 +6,5 @@ mod importer;
 mod local_store;
 mod report;
 
-pub use error::ImportError;
 pub use importer::Importer;
-pub use report::{EntryOutcome, ImportReport, Outcome};
+pub use report::ImportReport;

@@ -1,43 +1,45 @@
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EventStatus, Reason, Reject, StatusMessage, UnknownStatus};
+use super::envelope::Envelope;
+use super::event_status::{EventStatus, UnknownStatus};
+use super::field::{text, uuid};
+use super::instant::instant;
+use super::reject::{Reason, Reject};
+use super::status_message::{InvalidStatusMessage, StatusMessage};
 
-/// What the AMQP properties say beside the body. The body wins where both speak.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Envelope {
-    /// The property `timestamp`: whole seconds since 1970.
-    pub timestamp: Option<u64>,
-    /// The property `message_id`. Other frameworks put what they like there, so what is not a UUID is passed over.
-    pub message_id: Option<String>,
-    /// The property `content_type`; only asked where the body is no JSON.
-    pub content_type: Option<String>,
-    /// The property `content_encoding`; likewise.
-    pub content_encoding: Option<String>,
+impl StatusMessage {
+    /// Reads and validates a body by the same rules as the worker.
+    ///
+    /// # Errors
+    /// Where the worker would dead-letter the body.
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidStatusMessage> {
+        Ok(decode(body, &Envelope::default())?)
+    }
 }
 
 /// Reads a status message.
 ///
-/// Fails with [`Reason::InvalidJson`] where the bytes are not JSON, [`Reason::UnknownStatus`] where everything else is
-/// in order but the status, and [`Reason::InvalidMessage`] otherwise. Unknown fields are ignored, whatever they hold, and so is a
-/// `message_id` that is not a UUID. Allocates in proportion to the body and never panics.
+/// Unknown fields are ignored, whatever they hold, and so is a `message_id` that is not a UUID. Allocates in proportion to the body
+/// and never panics.
+///
+/// # Errors
+/// [`Reason::InvalidJson`] if the bytes are not JSON, [`Reason::UnknownStatus`] if only the status is wrong, and
+/// [`Reason::InvalidMessage`] otherwise.
 pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject> {
     let raw = parse(body).map_err(|reject| with_encoding(reject, envelope))?;
 
     let event_id = uuid("event_id", raw.event_id)?
-        .ok_or_else(|| invalid("event_id is missing; it names the event whose status changed"))?;
+        .ok_or_else(|| Reject::invalid("event_id is missing; it names the event whose status changed"))?;
     let team_id = uuid("team_id", raw.team_id)?;
     let message_id = message_id(raw.message_id).or_else(|| Uuid::try_parse(envelope.message_id.as_deref()?).ok());
     let occurred_at = occurred_at(text("occurred_at", raw.occurred_at)?.as_deref(), envelope.timestamp)?;
     let status = text("status", raw.status)?
-        .ok_or_else(|| invalid("status is missing"))?
+        .ok_or_else(|| Reject::invalid("status is missing"))?
         .parse::<EventStatus>()
         .map_err(|error: UnknownStatus| Reject::new(Reason::UnknownStatus, error))?;
 
@@ -51,7 +53,7 @@ pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject>
     })
 }
 
-/// The body's fields before they are understood: kept raw, which costs nothing, so that an error names its field.
+/// The body's fields before they are parsed: kept raw, which costs nothing, so that an error names its field.
 #[derive(Deserialize)]
 struct RawMessage<'a> {
     #[serde(borrow, default)]
@@ -70,7 +72,7 @@ struct RawMessage<'a> {
 
 fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
     let reject = |error: serde_json::Error| match error.classify() {
-        // What is wrong with a field is told before the rest is read, and the rest may be no JSON.
+        // A wrong field is reported before the rest is read, and the rest may not be JSON.
         Category::Data => match serde_json::from_slice::<IgnoredAny>(body) {
             Ok(IgnoredAny) => Reject::new(Reason::InvalidMessage, error),
             Err(syntax) => Reject::new(Reason::InvalidJson, syntax),
@@ -80,12 +82,12 @@ fn parse(body: &[u8]) -> Result<RawMessage<'_>, Reject> {
     // serde reads an array into a struct by position; a message is an object and nothing else.
     if body.trim_ascii_start().starts_with(b"[") {
         serde_json::from_slice::<IgnoredAny>(body).map_err(reject)?;
-        return Err(invalid("the message is an array, not an object"));
+        return Err(Reject::invalid("the message is an array, not an object"));
     }
     serde_json::from_slice(body).map_err(reject)
 }
 
-/// What is no JSON may be something else that the properties name: compressed, or another serialisation.
+/// What is not JSON may be something else that the properties name: compressed, or another serialisation.
 fn with_encoding(reject: Reject, envelope: &Envelope) -> Reject {
     let said: Vec<_> = [("content_type", &envelope.content_type), ("content_encoding", &envelope.content_encoding)]
         .into_iter()
@@ -102,61 +104,23 @@ fn with_encoding(reject: Reject, envelope: &Envelope) -> Reject {
     Reject::new(reject.reason, error)
 }
 
-/// A field's text. Borrowed where the JSON has no escapes.
-fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Reject> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let Some(raw) = raw else { return Ok(None) };
-    match serde_json::from_str(raw.get()) {
-        Ok(Text(text)) => Ok(Some(text)),
-        // Such as half of a surrogate pair.
-        Err(error) if raw.get().starts_with('"') => Err(Reject::new(Reason::InvalidJson, format!("{field}: {error}"))),
-        Err(_) => Err(invalid(format!("{field} is {}, not a string", kind(raw)))),
-    }
-}
-
-fn kind(raw: &RawValue) -> &'static str {
-    match raw.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') => "true or false",
-        _ => "a number",
-    }
-}
-
-fn uuid(field: &str, raw: Option<&RawValue>) -> Result<Option<Uuid>, Reject> {
-    text(field, raw)?
-        .map(|text| Uuid::try_parse(&text).map_err(|_| invalid(format!("{field} is not a UUID"))))
-        .transpose()
-}
-
-/// For tracing only, so nothing is refused over it.
+/// For tracing only, so it is no reason to reject a message.
 fn message_id(raw: Option<&RawValue>) -> Option<Uuid> {
     Uuid::try_parse(&text("message_id", raw).ok()??).ok()
 }
 
-/// Reads RFC 3339 with an offset, in UTC. None also where the instant has no place in UTC's years 0 to 9999: the driver
-/// of the database would panic at it.
-#[must_use]
-pub fn instant(text: &str) -> Option<OffsetDateTime> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
-    (0..=9999).contains(&at.year()).then_some(at)
-}
-
 fn occurred_at(text: Option<&str>, timestamp: Option<u64>) -> Result<OffsetDateTime, Reject> {
     if let Some(text) = text {
-        return instant(text)
-            .ok_or_else(|| invalid("occurred_at is not RFC 3339 with an offset, such as 2026-01-05T12:00:00Z"));
+        return instant(text).ok_or_else(|| {
+            Reject::invalid("occurred_at is not RFC 3339 with an offset, such as 2026-01-05T12:00:00Z")
+        });
     }
-    let seconds = timestamp.ok_or_else(|| invalid("occurred_at is missing, and so is the AMQP property timestamp"))?;
+    let seconds =
+        timestamp.ok_or_else(|| Reject::invalid("occurred_at is missing, and so is the AMQP property timestamp"))?;
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .ok_or_else(|| invalid("the AMQP property timestamp is not a time in seconds since 1970"))
-}
-
-fn invalid(error: impl std::fmt::Display) -> Reject {
-    Reject::new(Reason::InvalidMessage, error)
+        .ok_or_else(|| Reject::invalid("the AMQP property timestamp is not a time in seconds since 1970"))
 }
 
 #[cfg(test)]
@@ -197,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_absence_for_the_optional_and_missing_for_the_required() {
+    fn null_counts_as_missing() {
         assert!(decode(body(r#","team_id":null,"message_id":null"#).as_bytes(), &Envelope::default()).is_ok());
         assert_eq!(
             reason(r#"{"event_id":null,"status":"confirmed","occurred_at":"2026-01-05T12:00:00Z"}"#),
@@ -224,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn message_id_may_come_from_the_property_and_is_passed_over_where_it_is_no_uuid() {
+    fn message_id_may_come_from_the_property_and_is_ignored_where_it_is_not_a_uuid() {
         let envelope = Envelope { message_id: Some(EVENT.into()), ..Envelope::default() };
         assert_eq!(decode(body("").as_bytes(), &envelope).unwrap().message_id.unwrap().to_string(), EVENT);
         let envelope = Envelope { message_id: Some("celery-17".into()), ..Envelope::default() };
@@ -257,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn message_id_of_the_body_that_is_no_uuid_is_ignored() {
+    fn message_id_of_the_body_that_is_not_a_uuid_is_ignored() {
         for odd in [r#""12""#, "12", "{}", "[]", "true", r#""""#] {
             let message = decode(body(&format!(r#","message_id":{odd}"#)).as_bytes(), &Envelope::default()).unwrap();
             assert_eq!(message.message_id, None, "{odd}");
@@ -296,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_told_only_of_what_is_no_json() {
+    fn properties_are_in_the_error_only_where_the_body_is_not_json() {
         let plain = Envelope { content_type: Some("text/plain".into()), ..Envelope::default() };
         let error = |body: &[u8], envelope: &Envelope| decode(body, envelope).unwrap_err().error;
         assert!(error(b"no json", &plain).contains("content_type says text/plain"));
@@ -305,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_surrogate_pair_is_no_json() {
+    fn half_of_a_surrogate_pair_is_not_json() {
         assert_eq!(reason(r#"{"event_id":"\ud800","status":"lead"}"#), Reason::InvalidJson);
     }
 }

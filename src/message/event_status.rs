@@ -3,39 +3,28 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// The status an event has reached. Capitalised inside the backend, lowercase in its database and here;
-/// reading ignores the letter case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventStatus {
-    /// A first enquiry.
-    Lead,
-    /// A date is held.
-    Option,
-    /// Step 7: booked. Ends the event's info pages.
-    Confirmed,
-    /// Called off. Ends the event's info pages.
-    Cancelled,
-    /// The rooms are blocked.
-    Blocked,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// The status an event has reached. Capitalised inside the backend, lowercase in its database and here;
+    /// reading ignores the letter case.
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum EventStatus {
+        /// A first enquiry.
+        Lead = "lead",
+        /// A date is held.
+        Option = "option",
+        /// Step 7: booked. Ends the event's info pages.
+        Confirmed = "confirmed",
+        /// Called off. Ends the event's info pages.
+        Cancelled = "cancelled",
+        /// The venue's rooms are blocked.
+        Blocked = "blocked",
+    }
 }
 
 impl EventStatus {
-    /// Every status, in the order of the interface's table.
-    pub const ALL: [Self; 5] = [Self::Lead, Self::Option, Self::Confirmed, Self::Cancelled, Self::Blocked];
-
-    /// The lowercase name, as in the message and the routing key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lead => "lead",
-            Self::Option => "option",
-            Self::Confirmed => "confirmed",
-            Self::Cancelled => "cancelled",
-            Self::Blocked => "blocked",
-        }
-    }
-
     /// Whether the status is terminal for the event's snapshots: `confirmed` and `cancelled` are.
     #[must_use]
     pub const fn ends_event(self) -> bool {

@@ -1,13 +1,18 @@
 //! What came in: bytes to [`StatusMessage`] or [`Reject`], and back. Pure: no clock, no server.
 
 mod decode;
+mod envelope;
 mod event_status;
+mod field;
+mod instant;
 mod reject;
 mod schema;
 mod status_message;
 
-pub use decode::{Envelope, decode, instant};
+pub use decode::decode;
+pub use envelope::Envelope;
 pub use event_status::{EventStatus, UnknownStatus};
+pub use instant::instant;
 pub use reject::{Reason, Reject};
 pub use schema::json_schema;
 pub use status_message::{InvalidStatusMessage, StatusMessage};

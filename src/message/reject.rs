@@ -1,53 +1,27 @@
 use std::fmt;
 
-/// Why a message is in the dead-letter queue: the header `lifecycle-reason` and the metric's label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Larger than `LIFECYCLE_MAX_MESSAGE_BYTES`; it was not parsed.
-    TooLarge,
-    /// Not JSON.
-    InvalidJson,
-    /// JSON, but a field is missing or unusable.
-    InvalidMessage,
-    /// A well-formed message with a status nobody knows.
-    UnknownStatus,
-    /// The event's snapshots belong to another team than the message says.
-    TeamMismatch,
-    /// It failed by itself `LIFECYCLE_MAX_ATTEMPTS` times.
-    AttemptsExhausted,
-    /// It was replayed more often than the replay's guard allows.
-    ReplayedTooOften,
-    /// The broker gave up on it: delivered too often without an answer, which is what a message that crashes the worker
-    /// looks like. Only ever read from a letter, never given by us.
-    DeliveryLimit,
-}
+use crate::closed_set::closed_set;
 
-impl Reason {
-    /// Every reason, in the order of the interface.
-    pub const ALL: [Self; 8] = [
-        Self::TooLarge,
-        Self::InvalidJson,
-        Self::InvalidMessage,
-        Self::UnknownStatus,
-        Self::TeamMismatch,
-        Self::AttemptsExhausted,
-        Self::ReplayedTooOften,
-        Self::DeliveryLimit,
-    ];
-
-    /// The name in headers, metrics and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage => "invalid_message",
-            Self::UnknownStatus => "unknown_status",
-            Self::TeamMismatch => "team_mismatch",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::ReplayedTooOften => "replayed_too_often",
-            Self::DeliveryLimit => "delivery_limit",
-        }
+closed_set! {
+    /// Why a message is in the dead-letter queue: the header `lifecycle-reason` and the metric's label.
+    pub enum Reason {
+        /// Larger than the limit; it was not parsed.
+        TooLarge = "too_large",
+        /// Not JSON.
+        InvalidJson = "invalid_json",
+        /// JSON, but a field is missing or unusable.
+        InvalidMessage = "invalid_message",
+        /// A well-formed message with an unknown status.
+        UnknownStatus = "unknown_status",
+        /// The event's snapshots belong to another team than the message says.
+        TeamMismatch = "team_mismatch",
+        /// This message alone failed at every attempt.
+        AttemptsExhausted = "attempts_exhausted",
+        /// It was replayed more often than the replay's guard allows.
+        ReplayedTooOften = "replayed_too_often",
+        /// The broker gave up on it: delivered too often without an answer, as happens to a message that crashes the worker.
+        /// Only read from a dead letter, never set by us.
+        DeliveryLimit = "delivery_limit",
     }
 }
 
@@ -72,6 +46,10 @@ impl Reject {
     #[must_use]
     pub fn new(reason: Reason, error: impl fmt::Display) -> Self {
         Self { reason, error: error.to_string().replace(['\r', '\n'], " ") }
+    }
+
+    pub(super) fn invalid(error: impl fmt::Display) -> Self {
+        Self::new(Reason::InvalidMessage, error)
     }
 }
 

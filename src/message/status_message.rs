@@ -3,7 +3,8 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
-use super::{Envelope, EventStatus, Reason, Reject, decode};
+use super::event_status::EventStatus;
+use super::reject::{Reason, Reject};
 
 /// How far a publisher's clock may be ahead of the worker's.
 const AHEAD_AT_MOST: Duration = Duration::minutes(5);
@@ -71,17 +72,15 @@ impl StatusMessage {
         self
     }
 
-    /// Reads and validates a body by the same rules as the worker.
-    pub fn from_json(body: &[u8]) -> Result<Self, InvalidStatusMessage> {
-        Ok(decode(body, &Envelope::default())?)
-    }
-
-    /// The body: one line of JSON. Fails where `occurred_at` has no form in RFC 3339, as in the year -1, or none in UTC, as in the last
-    /// hours of the year 9999 west of Greenwich.
+    /// The body: one line of JSON.
+    ///
+    /// # Errors
+    /// If `occurred_at` cannot be written in RFC 3339, as in the year -1, or not in UTC, as in the last hours of the year 9999 west
+    /// of Greenwich.
     pub fn to_json(&self) -> Result<Vec<u8>, InvalidStatusMessage> {
         let invalid = || InvalidStatusMessage {
             reason: Reason::InvalidMessage.as_str(),
-            error: "occurred_at has no form in RFC 3339".to_owned(),
+            error: "occurred_at cannot be written in RFC 3339".to_owned(),
         };
         let in_utc = self.occurred_at.checked_to_offset(UtcOffset::UTC).ok_or_else(invalid)?;
         if !(0..=9999).contains(&in_utc.year()) {
@@ -90,8 +89,11 @@ impl StatusMessage {
         serde_json::to_vec(self).map_err(|_| invalid())
     }
 
-    /// Whether the status has been reached by the time `now`, but for the difference that there may be between two machines' clocks. A time
-    /// that is still to come would end what is made until then.
+    /// Checks that the status has been reached by the time `now`, allowing for the difference between two machines' clocks. A time in the
+    /// future would delete snapshots that are made until then.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidMessage`] if `occurred_at` is more than five minutes ahead of `now`.
     pub fn check_time(&self, now: OffsetDateTime) -> Result<(), Reject> {
         if self.occurred_at - now <= AHEAD_AT_MOST {
             return Ok(());
@@ -119,7 +121,7 @@ impl From<Reject> for InvalidStatusMessage {
     }
 }
 
-/// A body that the worker would dead-letter.
+/// A status message that the worker would dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {error}")]
 pub struct InvalidStatusMessage {
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_its_time_must_have_a_form() {
+    fn message_is_read_as_it_was_written_and_its_time_must_fit_rfc_3339() {
         let at = datetime!(2026-01-05 12:00:00.25 +01:00);
         let message = StatusMessage::new(Uuid::from_u128(1), EventStatus::Cancelled, at)
             .with_team_id(Uuid::from_u128(2))

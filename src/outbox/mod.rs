@@ -11,4 +11,4 @@
 
 mod relay;
 
-pub use relay::{Relay, Report};
+pub use relay::Relay;

@@ -11,7 +11,7 @@ use crate::message::{EventStatus, StatusMessage, UnknownStatus};
 use crate::storage::{
     Database, HeldLease, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OutboxOutcome};
 
 /// Publishes what the outbox holds for an exchange, one replica of the fleet at a time.
 pub struct Relay {
@@ -175,7 +175,8 @@ impl Relay {
         if !confirmed.is_empty() {
             self.database.remove_from_outbox(&confirmed).await?;
         }
-        self.metrics.count_outbox(confirmed.len(), failed);
+        self.metrics.outbox_messages.add(OutboxOutcome::Published, confirmed.len() as u64);
+        self.metrics.outbox_messages.add(OutboxOutcome::Failed, failed as u64);
         if !outage && late.is_empty() {
             let after = records.last().map_or(walk.after, |record| record.id);
             self.walk = Walk { after, looking, again: walk.again };

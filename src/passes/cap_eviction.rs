@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::batches::{Batches, Walk, Walked};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
-use crate::policy::Rule;
+use crate::policy::PassName;
 use crate::storage::{Batch, CapPlace, LeaseName, NextRow, OverfullTeam, StorageError};
 
 /// Deletes the oldest above the cap, of every team or of one.
@@ -24,8 +24,8 @@ pub struct TeamPlace {
 impl Pass for CapEviction {
     type Place = TeamPlace;
 
-    fn rule(&self) -> Rule {
-        Rule::Cap
+    fn name(&self) -> PassName {
+        PassName::Cap
     }
 
     fn lease(&self) -> LeaseName<'static> {

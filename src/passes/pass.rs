@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch_size::BatchSize;
 use super::stayed::Stayed;
-use crate::policy::Rule;
+use crate::policy::PassName;
 use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 
 /// One kind of pass over the whole table.
@@ -13,8 +13,8 @@ pub trait Pass: Send + Sync {
     /// Where a pass can begin.
     type Place: Send;
 
-    /// The rule it applies.
-    fn rule(&self) -> Rule;
+    /// Its name, which stands for the rule that it applies.
+    fn name(&self) -> PassName;
 
     /// The lease that one of the fleet holds while it does this.
     fn lease(&self) -> LeaseName<'static>;

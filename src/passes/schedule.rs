@@ -59,7 +59,7 @@ impl<P: Pass> Schedule<P> {
     }
 
     async fn once(&self, holder: Uuid, interval: Option<Duration>, memory: &mut Memory<P::Place>, stop: &Stop) {
-        let rule = self.pass.rule().as_str();
+        let rule = self.pass.name().as_str();
         // A little less than the interval, so that the jitter of one replica does not make it miss its own turn.
         let due_after = interval.map(|interval| interval.mul_f64(0.8));
         let lease = match self.database.lease_acquire(self.pass.lease(), holder, due_after).await {
@@ -84,7 +84,7 @@ impl<P: Pass> Schedule<P> {
             rate: self.rate,
             failing_at_most: FAILING_AT_MOST,
             stop: &stop.soft,
-            on_deleted: &|rows| self.metrics.count_deleted(self.pass.rule(), rows),
+            on_deleted: &|rows| self.metrics.snapshots_deleted.add(self.pass.name().rule(), rows),
         };
         let result = self.pass.run_once(&context, memory).await;
         self.log(&result, began.elapsed());
@@ -95,9 +95,9 @@ impl<P: Pass> Schedule<P> {
     }
 
     fn log(&self, result: &Result<Report, PassError>, took: Duration) {
-        let rule = self.pass.rule().as_str();
+        let rule = self.pass.name().as_str();
         let seconds = took.as_secs_f64();
-        self.metrics.observe_pass(self.pass.rule(), took);
+        self.metrics.pass_seconds.observe_for(self.pass.name(), took);
         match result {
             Ok(Report { stayed: Some(stayed), deleted, batches, .. }) => tracing::warn!(
                 rule,

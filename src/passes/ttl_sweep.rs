@@ -2,7 +2,7 @@ use time::OffsetDateTime;
 
 use super::batches::{Batches, Walk, Walked};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
-use crate::policy::Rule;
+use crate::policy::PassName;
 use crate::storage::{Batch, LeaseName, NextRow, StorageError, TtlPlace};
 
 /// Deletes what had expired, by the database's clock, when the pass began.
@@ -12,8 +12,8 @@ pub struct TtlSweep;
 impl Pass for TtlSweep {
     type Place = TtlPlace;
 
-    fn rule(&self) -> Rule {
-        Rule::Ttl
+    fn name(&self) -> PassName {
+        PassName::Ttl
     }
 
     fn lease(&self) -> LeaseName<'static> {

@@ -65,7 +65,7 @@ impl Pipeline {
                 Ok(()) => {
                     acknowledge(&sent.delivery, false).await?;
                     match sent.purpose {
-                        Purpose::Retry => self.metrics.count_messages(Outcome::Retried, 1),
+                        Purpose::Retry => self.metrics.messages.add(Outcome::Retried, 1),
                         Purpose::DeadLetter(reason) => self.metrics.count_dead_letter(reason),
                     }
                 }

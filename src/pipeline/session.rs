@@ -146,7 +146,8 @@ impl Pipeline {
                 if !applied.is_empty() {
                     self.health.set(Dependency::Postgres, true);
                 }
-                self.metrics.observe_batch(size, began.elapsed());
+                self.metrics.batch_messages.observe(size as f64);
+                self.metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
                 tracing::debug!(messages = size, seconds = began.elapsed().as_secs_f64(), "batch settled");
                 return Ok(());
             }
@@ -192,7 +193,7 @@ impl Pipeline {
         let (in_steps, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| open.is_in_steps(end));
         let applied = apply(&self.database, &ends, &mut open.suspects).await;
         let rows = applied.iter().map(|applied| if let Applied::Done { rows, .. } = applied { *rows } else { 0 }).sum();
-        self.metrics.count_deleted(Rule::EventEnd, rows);
+        self.metrics.snapshots_deleted.add(Rule::EventEnd, rows);
         let in_steps = in_steps.iter().map(|end| (key(end), Applied::InSteps));
         ends.iter().map(key).zip(applied).chain(in_steps).collect()
     }
@@ -231,7 +232,7 @@ impl Pipeline {
                         ignored += 1;
                     }
                     if let Some(at) = item.request.occurred_at() {
-                        self.metrics.observe_age((now - at).as_seconds_f64());
+                        self.metrics.observe_age(now - at);
                     }
                     done.push(item.delivery);
                 }
@@ -255,8 +256,8 @@ impl Pipeline {
                 acknowledge(delivery, false).await?;
             }
         }
-        self.metrics.count_messages(Outcome::Applied, applied);
-        self.metrics.count_messages(Outcome::Ignored, ignored);
+        self.metrics.messages.add(Outcome::Applied, applied);
+        self.metrics.messages.add(Outcome::Ignored, ignored);
         Ok(held)
     }
 }

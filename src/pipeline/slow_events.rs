@@ -56,7 +56,7 @@ impl Pipeline {
         while let Some(mut slow) = open.slow.pop_front() {
             let before = slow.steps.deleted();
             let stepped = self.database.step_event(&mut slow.steps, &mut open.step_size, Some(until)).await;
-            self.metrics.count_deleted(Rule::EventEnd, slow.steps.deleted() - before);
+            self.metrics.snapshots_deleted.add(Rule::EventEnd, slow.steps.deleted() - before);
             let applied = match stepped {
                 Ok(Some(stepped)) => {
                     // What fails every row, such as a lock on the table, fails these one by one.

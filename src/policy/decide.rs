@@ -14,7 +14,7 @@ pub enum Decision {
     Ignore,
 }
 
-/// The end of one event: whose snapshots go, and up to when they were made.
+/// The end of one event: which snapshots are deleted, and up to which time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventEnd {
     /// The event that ended.
@@ -39,10 +39,10 @@ pub fn decide(message: &StatusMessage) -> Decision {
     }
 }
 
-/// One entry an event and team, with the latest end, in ascending order.
+/// One entry per event and team, with the latest end, in ascending order.
 ///
 /// The latest end covers every earlier one, so a batch full of duplicates costs one look-up; and since every worker
-/// takes its row locks in this one order, two workers with the same events rarely wait for each other in a circle.
+/// takes its row locks in this one order, two workers with the same events rarely deadlock.
 #[must_use]
 pub fn merge(ends: impl IntoIterator<Item = EventEnd>) -> Vec<EventEnd> {
     let mut latest = BTreeMap::new();
@@ -55,7 +55,7 @@ pub fn merge(ends: impl IntoIterator<Item = EventEnd>) -> Vec<EventEnd> {
     latest.into_iter().map(|((event_id, team_id), occurred_at)| EventEnd { event_id, team_id, occurred_at }).collect()
 }
 
-/// For a person: the teams that own an event's snapshots, the first three of them.
+/// For error texts: the teams that own an event's snapshots, the first three of them.
 #[must_use]
 pub fn named_teams(teams: &[Uuid]) -> String {
     let named: Vec<_> = teams.iter().take(3).map(Uuid::to_string).collect();

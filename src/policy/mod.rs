@@ -1,4 +1,4 @@
-//! What to do about it: pure decisions on messages, retention and retries. No clock, no server.
+//! What to do about a message: pure decisions on messages, retention and retries. No clock, no server.
 
 mod decide;
 mod retention;
@@ -8,4 +8,4 @@ mod rule;
 pub use decide::{Decision, EventEnd, decide, merge, named_teams};
 pub use retention::RetentionPolicy;
 pub use retry::{DELAYS, NextStep, after_failure};
-pub use rule::Rule;
+pub use rule::{PassName, Rule};

@@ -6,7 +6,7 @@ pub struct RetentionPolicy {
 }
 
 impl RetentionPolicy {
-    /// Builds the policy from the default's fate and each listed type's.
+    /// Builds the policy from the default and each listed type: whether snapshots outlive their event.
     pub fn new(keep_by_default: bool, types: impl IntoIterator<Item = (String, bool)>) -> Self {
         let exceptions = types
             .into_iter()
@@ -22,7 +22,7 @@ impl RetentionPolicy {
         self.keep_by_default
     }
 
-    /// The types whose fate is the opposite of the default's.
+    /// The types that differ from the default.
     #[must_use]
     pub fn exceptions(&self) -> &[String] {
         &self.exceptions
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_types_have_their_own_fate_and_others_the_default() {
+    fn listed_types_follow_their_own_row_and_others_the_default() {
         for default in [false, true] {
             let policy = RetentionPolicy::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
             assert!(policy.keeps("qna"));

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// The pauses after the first, second, third and every later failure of one message, one wait queue each.
+/// The delays after the first, second, third and every later failure of one message, one wait queue each.
 ///
-/// Fixed, because a queue's `x-message-ttl` cannot be changed: growing by ten, they reach from a lock that is let go in
-/// a moment to a host's deployment that takes minutes.
+/// Fixed, because a queue's `x-message-ttl` cannot be changed. They range from a lock that is released in a moment to a deployment of
+/// the backend that takes minutes.
 pub const DELAYS: [(&str, Duration); 4] = [
     ("1s", Duration::from_secs(1)),
     ("10s", Duration::from_secs(10)),
@@ -11,12 +11,12 @@ pub const DELAYS: [(&str, Duration); 4] = [
     ("10m", Duration::from_mins(10)),
 ];
 
-/// What follows a failed attempt of a message that failed by itself.
+/// What follows a failed attempt of a message that failed alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
     /// Wait in the queue of this delay (an index into [`DELAYS`]), then try again.
     Wait(usize),
-    /// It has had its attempts.
+    /// It has used its attempts.
     GiveUp,
 }
 

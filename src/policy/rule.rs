@@ -1,25 +1,34 @@
-/// The three rules that delete snapshots; nothing else does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// The event was confirmed or cancelled.
-    EventEnd,
-    /// `expires_at` has passed.
-    Ttl,
-    /// The team had more than its cap.
-    Cap,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// The rules that delete snapshots; nothing else does.
+    pub enum Rule {
+        /// The event was confirmed or cancelled.
+        EventEnd = "event_end",
+        /// `expires_at` has passed.
+        Ttl = "ttl",
+        /// The team had more than its cap.
+        Cap = "cap",
+    }
 }
 
-impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 3] = [Self::EventEnd, Self::Ttl, Self::Cap];
+closed_set! {
+    /// The rules that a worker applies by passes over the whole table, at an interval and under a lease.
+    pub enum PassName {
+        /// The TTL sweep.
+        Ttl = "ttl",
+        /// The eviction above the cap.
+        Cap = "cap",
+    }
+}
 
-    /// The name in metrics and in `snapshot_lifecycle.rule`.
+impl PassName {
+    /// The rule by which the pass deletes.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn rule(self) -> Rule {
         match self {
-            Self::EventEnd => "event_end",
-            Self::Ttl => "ttl",
-            Self::Cap => "cap",
+            Self::Ttl => Rule::Ttl,
+            Self::Cap => Rule::Cap,
         }
     }
 }

@@ -5,5 +5,4 @@ mod error;
 mod lines;
 mod publication;
 
-pub use error::{FileError, Stopped};
 pub use publication::FilePublication;

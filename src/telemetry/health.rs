@@ -1,29 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Metrics;
-
-/// What the worker cannot do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dependency {
-    /// The database answers and may be worked on.
-    Postgres,
-    /// The broker delivers to us.
-    Rabbitmq,
-}
-
-impl Dependency {
-    /// Every dependency.
-    pub const ALL: [Self; 2] = [Self::Postgres, Self::Rabbitmq];
-
-    /// The metric's label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Rabbitmq => "rabbitmq",
-        }
-    }
-}
+use super::dependency::Dependency;
+use super::metrics::Metrics;
 
 /// What is up, as last seen by whoever uses it, and by the probe beside them.
 #[derive(Clone)]
@@ -100,7 +78,7 @@ impl Health {
     fn change<T>(&self, dependency: Dependency, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let before = change(&mut state);
-        self.metrics.set_up(dependency, state.is_up(dependency));
+        self.metrics.up.set_for(dependency, f64::from(u8::from(state.is_up(dependency))));
         before
     }
 

@@ -13,9 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use super::log_queue::LogQueue;
-use crate::config::LogFormat;
+use crate::config::{LogFormat, variable};
 
-/// `RUST_LOG` that is no filter: exit code 2.
+/// `RUST_LOG` is not a filter: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "RUST_LOG is unusable; allowed: off, error, warn, info, debug, trace, or directives such as info,snapshot_lifecycle=debug"
@@ -25,17 +25,17 @@ pub struct LoggingError;
 /// How lines get to stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stderr {
-    /// Written by whoever logs, who waits for a reader that is slow. For commands: nothing of an answer is lost.
+    /// Written by the task that logs, which waits for a slow reader. For commands: no line is lost.
     Direct,
-    /// Written by a thread; what the reader does not keep up with is dropped and counted. For the worker, which must not stand still
+    /// Written by a thread; lines that the reader is too slow for are dropped and counted. For the worker, which must not stop
     /// because a log shipper does.
     Queued,
 }
 
-/// For what is left to be written when the process ends.
+/// For the lines that are not written yet when the process ends.
 const FLUSH_AT_MOST: Duration = Duration::from_secs(1);
 
-/// The process's log, which is told when the process ends.
+/// The process's log; [`finish`](Self::finish) ends it.
 #[derive(Debug)]
 pub struct Logging {
     queue: Option<&'static LogQueue>,
@@ -44,18 +44,19 @@ pub struct Logging {
 impl Logging {
     /// Starts logging. Without `RUST_LOG` the level is `info` for the worker and `default_level` where a command says so.
     ///
-    /// Levels: `error` wants a person, `warn` mends itself but was not expected, `info` is one line an outcome, `debug` one line
-    /// a message or batch.
+    /// Levels: `error`: someone must act. `warn`: unexpected, recovers without help. `info`: one line per outcome. `debug`: one line per
+    /// message or batch.
     ///
     /// # Errors
-    /// Where `RUST_LOG` is no filter.
+    /// If `RUST_LOG` is not a filter.
     ///
     /// # Panics
-    /// Where no thread can be started, without which nothing of the worker could be, either.
+    /// If no thread can be started, without which the worker could do nothing else, either.
     pub fn start(format: Option<LogFormat>, default_level: &str, way: Stderr) -> Result<Self, LoggingError> {
-        let filter = match std::env::var("RUST_LOG") {
-            Ok(directives) if !directives.is_empty() => EnvFilter::try_new(directives).map_err(|_| LoggingError)?,
-            _ => EnvFilter::new(default_level),
+        let directives = variable("RUST_LOG").and_then(|value| value.into_string().ok());
+        let filter = match directives.filter(|directives| !directives.is_empty()) {
+            Some(directives) => EnvFilter::try_new(directives).map_err(|_| LoggingError)?,
+            None => EnvFilter::new(default_level),
         };
         let terminal = stderr().is_terminal();
         let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
@@ -80,8 +81,8 @@ impl Logging {
         Ok(Self { queue })
     }
 
-    /// Writes what is left, then says the last words, which may write to stderr. A reader that stalls does not hold up the end of a worker
-    /// for more than a second.
+    /// Writes the remaining lines, then runs `last_words`, which may write to stderr. A stalled reader delays the end of a worker by at most
+    /// a second.
     pub fn finish(self, last_words: impl FnOnce() + Send + 'static) {
         let Some(queue) = self.queue else { return last_words() };
         let (said, all_said) = mpsc::channel();
@@ -94,8 +95,8 @@ impl Logging {
     }
 }
 
-/// Whatever RUST_LOG asks for, however precisely: lapin's trace shows the password of the login and the bodies, and its errors are ours
-/// to report, once; sqlx warns of URL parameters with their values.
+/// Whatever RUST_LOG asks for: lapin's trace shows the password of the login and the bodies, and its errors are reported once, by us;
+/// sqlx warns of URL parameters with their values.
 fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
     let of = |name: &str| metadata.target().starts_with(name);
     !(of("lapin") || of("amq_protocol") || (of("sqlx") && *metadata.level() > Level::ERROR))

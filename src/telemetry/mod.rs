@@ -1,10 +1,15 @@
 //! Logging and metrics. A leaf: it knows closed names, and nothing of how they come about.
 
+mod dependency;
+mod families;
 mod health;
+mod labels;
 mod log_queue;
 mod logging;
 mod metrics;
 
-pub use health::{Dependency, Health};
+pub use dependency::Dependency;
+pub use health::Health;
+pub use labels::{OutboxOutcome, Outcome};
 pub use logging::{Logging, LoggingError, Stderr};
-pub use metrics::{Metrics, Outcome};
+pub use metrics::Metrics;

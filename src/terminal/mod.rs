@@ -9,6 +9,6 @@ mod wrap;
 
 pub use json::for_the_screen;
 pub use records::render_records;
-pub use table::{Column, Table, if_it_fits, text};
+pub use table::{Table, if_it_fits, text};
 pub use words::{counted, to_the_second};
 pub use wrap::{escape_control, wrap};

@@ -6,7 +6,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Setting};
 
 /// Noticed as lost after twice this: well before anybody asks why nothing happens, and RabbitMQ's documentation calls 5 to 20
 /// seconds optimal (docs/heartbeats).
@@ -33,8 +33,8 @@ impl BrokerAddress {
     /// Reads the URL, and the files that it names: `cacertfile`, an authority beside the system's; `certfile` and `keyfile`, the
     /// client's own certificate.
     pub fn parse(url: Option<&SecretString>) -> Result<Self, ConfigError> {
-        let text = url.map(ExposeSecret::expose_secret).ok_or_else(|| ConfigError::new("AMQP_URL", FORM))?;
-        let unusable = |why: String| ConfigError::new("AMQP_URL", format!("{FORM}; here {why}"));
+        let text = url.map(ExposeSecret::expose_secret).ok_or_else(|| ConfigError::new(Setting::BrokerUrl, FORM))?;
+        let unusable = |why: String| ConfigError::new(Setting::BrokerUrl, format!("{FORM}; here {why}"));
         let url = checked(text).map_err(unusable)?;
         // Its words may quote the value.
         let mut uri = AMQPUri::from_str(text).map_err(|_| {
@@ -129,7 +129,7 @@ fn tls(url: &Url) -> Result<OwnedTLSConfig, ConfigError> {
         let Some((_, path)) = url.query_pairs().find(|(key, _)| key == name) else { return Ok(None) };
         // The path is no secret, and says which of three files it is.
         std::fs::read_to_string(&*path).map(Some).map_err(|error| {
-            ConfigError::new("AMQP_URL", format!("{name}= names a readable file in PEM; {path}: {error}"))
+            ConfigError::new(Setting::BrokerUrl, format!("{name}= names a readable file in PEM; {path}: {error}"))
         })
     };
     let identity = match (file(CERTIFICATE)?, file(KEY)?) {
@@ -137,7 +137,7 @@ fn tls(url: &Url) -> Result<OwnedTLSConfig, ConfigError> {
         (Some(certificate), Some(key)) => {
             Some(OwnedIdentity::PKCS8 { pem: certificate.into_bytes(), key: key.into_bytes() })
         }
-        _ => return Err(ConfigError::new("AMQP_URL", "certfile= and keyfile= only together")),
+        _ => return Err(ConfigError::new(Setting::BrokerUrl, "certfile= and keyfile= only together")),
     };
     Ok(OwnedTLSConfig { identity, cert_chain: file(AUTHORITY)? })
 }

@@ -1,23 +1,24 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::TableUpkeep;
 
-/// Autovacuum looks once a minute and takes its time; several times the number at which it starts is behind.
+/// Autovacuum starts once a minute and takes time, so it is behind only at several times the number at which it starts.
 const FAR_BEHIND: i64 = 5;
 const FEW_DEAD_ROWS: i64 = 10_000;
 
 pub(in crate::doctor) fn autovacuum(table: &TableUpkeep, server: bool) -> Finding {
-    const CHECK: &str = "database.autovacuum";
+    const CHECK: DatabaseCheck = DatabaseCheck::Autovacuum;
     if !server {
         return Finding::failed(
             CHECK,
-            "autovacuum is off for the whole server, so the space of deleted rows is never used again",
+            "autovacuum is off for the whole server, so the space of deleted rows is never reused",
             "set autovacuum and track_counts to on in postgresql.conf, and reload",
         );
     }
     if !table.autovacuum {
         return Finding::failed(
             CHECK,
-            "autovacuum is off for public.snapshots, so the space of deleted rows is never used again",
+            "autovacuum is off for public.snapshots, so the space of deleted rows is never reused",
             "as the owner: ALTER TABLE public.snapshots RESET (autovacuum_enabled);",
         );
     }
@@ -26,19 +27,19 @@ pub(in crate::doctor) fn autovacuum(table: &TableUpkeep, server: bool) -> Findin
         return Finding::warning(
             CHECK,
             format!(
-                "far behind: {} dead rows, {} would be cleared away; last vacuumed: {last}",
+                "far behind: {} dead rows, although it starts at {}; last vacuumed: {last}",
                 table.dead, table.trigger
             ),
-            "look for old transactions (pg_stat_activity.xact_start), replication slots that nobody reads, and too low a cost limit; then VACUUM public.snapshots;",
+            "check for old transactions (pg_stat_activity.xact_start), unused replication slots and a low cost limit; then VACUUM public.snapshots;",
         );
     }
-    Finding::ok(CHECK, format!("on; {} dead rows, cleared away at {}", table.dead, table.trigger))
+    Finding::ok(CHECK, format!("on; {} dead rows, vacuumed at {}", table.dead, table.trigger))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
+    use crate::doctor::finding::State;
 
     #[test]
     fn autovacuum_is_behind_only_several_times_over_its_trigger_and_with_many_rows() {

@@ -1,14 +1,25 @@
 use crate::broker::BrokerError;
-use crate::doctor::Finding;
+use crate::config::ConfigError;
+use crate::doctor::check_id::{CheckId, DatabaseCheck, RabbitmqCheck};
+use crate::doctor::finding::Finding;
 use crate::storage::ConnectFailure;
 
-pub(in crate::doctor) fn database_not_connected(failure: &ConnectFailure, host: &str) -> Finding {
-    Finding::failed("database.connection", format!("PostgreSQL at {host} cannot be used: {failure}"), failure.fix())
+pub(in crate::doctor) fn unusable_url(check: impl Into<CheckId>, error: &ConfigError) -> Finding {
+    Finding::failed(
+        check,
+        format!("{} is missing or unusable", error.setting.as_str()),
+        format!("set it to {}", error.allowed),
+    )
 }
 
-/// Its own fix apart from what is so.
+pub(in crate::doctor) fn database_not_connected(failure: &ConnectFailure, host: &str) -> Finding {
+    let message = format!("could not connect to PostgreSQL at {host}: {failure}");
+    Finding::failed(DatabaseCheck::Connection, message, failure.fix())
+}
+
+/// The fix is a field of its own, not part of the message.
 pub(in crate::doctor) fn rabbitmq_not_connected(error: &BrokerError) -> Finding {
-    const CHECK: &str = "rabbitmq.connection";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Connection;
     match error {
         BrokerError::NotConnected { server, failure, fix } => {
             let why = failure.to_string().replace(['\r', '\n'], " ");

@@ -1,11 +1,12 @@
 use super::topology::differing;
 use super::version::Version;
 use crate::broker::{Compared, Topology};
-use crate::doctor::Finding;
+use crate::doctor::check_id::RabbitmqCheck;
+use crate::doctor::finding::Finding;
 
 /// Since then a queue without a delivery limit has one of 20.
 const LIMIT_BY_DEFAULT: Version = (4, 0);
-/// Since then only failures count, not what is given back.
+/// Since then only failures count, not messages that were returned to the queue.
 const FAILURES_ONLY: Version = (4, 3);
 
 pub(in crate::doctor) fn delivery_limit(
@@ -13,53 +14,53 @@ pub(in crate::doctor) fn delivery_limit(
     compared: &[(String, Compared)],
     version: Version,
 ) -> Finding {
-    const CHECK: &str = "rabbitmq.delivery_limit";
-    // Whether it has ours; not known where the broker named another difference, or none.
+    const CHECK: RabbitmqCheck = RabbitmqCheck::DeliveryLimit;
+    // Whether it is the limit that `run` declares; unknown if the broker named another difference, or none.
     let limited = |queue: &str| {
         let name = format!("queue {queue}");
         match compared.iter().find(|(it, _)| *it == name).map(|(_, how)| how) {
             Some(Compared::Same) => Some(true),
-            Some(Compared::Other(words)) => match differing(words) {
+            Some(Compared::Other(reply)) => match differing(reply) {
                 Some("x-delivery-limit" | "x-queue-type") => Some(false),
                 _ => None,
             },
             Some(Compared::Missing | Compared::Hidden) | None => None,
         }
     };
-    let (work, letters) = (limited(topology.queue()), limited(&topology.dead_letter_queue()));
+    let (work, dead) = (limited(topology.queue()), limited(&topology.dead_letter_queue()));
     if work == Some(false) {
-        let says = if version < LIMIT_BY_DEFAULT {
-            "the work queue has another delivery limit than 20, or none: a message that crashes the worker could do so for ever"
+        let message = if version < LIMIT_BY_DEFAULT {
+            "the work queue has no delivery limit, or not 20: a message that crashes the worker could do so for ever"
         } else {
-            "the work queue has another delivery limit than the 20 that `run` gives it: a message that crashes the worker may do so more often, or is given up sooner"
+            "the delivery limit of the work queue is not 20: a message that crashes the worker is dead-lettered sooner or later than that"
         };
         return Finding::warning(
             CHECK,
-            says,
-            "make the queue anew (see rabbitmq.topology), or set delivery-limit by a policy",
+            message,
+            "declare the queue again (see rabbitmq.topology), or set delivery-limit with a policy",
         );
     }
-    if letters == Some(false) {
-        let says = if version < LIMIT_BY_DEFAULT {
-            "the dead-letter queue has another delivery limit than `run` gives it: looking at letters may change their order"
+    if dead == Some(false) {
+        let message = if version < LIMIT_BY_DEFAULT {
+            "the dead-letter queue has another delivery limit than `run` declares: reading dead letters may change their order"
         } else {
-            "the dead-letter queue has another delivery limit than `run` gives it: looking at letters often enough drops them"
+            "the dead-letter queue has another delivery limit than `run` declares: reading dead letters often enough drops them"
         };
         return Finding::warning(
             CHECK,
-            says,
-            "make the queue anew (see rabbitmq.topology); until then look with `dlq export` once",
+            message,
+            "declare the queue again (see rabbitmq.topology); until then read them once, with `dlq export`",
         );
     }
-    if work.is_none() || letters.is_none() {
-        return Finding::skipped(CHECK, "the limits are not known: see rabbitmq.topology");
+    if work.is_none() || dead.is_none() {
+        return Finding::skipped(CHECK, "the limits are unknown: see rabbitmq.topology");
     }
     Finding::ok(
         CHECK,
         if version < FAILURES_ONLY {
-            "20 deliveries a message; this version counts every one that comes back, an outage included"
+            "20 deliveries per message; this version counts each one that returns to the queue, an outage included"
         } else {
-            "20 failed deliveries a message; this version counts failures only"
+            "20 failed deliveries per message; this version counts failures only"
         },
     )
 }
@@ -68,7 +69,7 @@ pub(in crate::doctor) fn delivery_limit(
 mod tests {
     use super::*;
     use crate::config::TopologyMode;
-    use crate::doctor::State;
+    use crate::doctor::finding::State;
 
     fn topology() -> Topology {
         Topology::new("e".to_owned(), "q".to_owned(), TopologyMode::Declare)
@@ -76,8 +77,8 @@ mod tests {
 
     /// One of the two queues differs in this argument.
     fn other(queue: &str, argument: &str) -> Vec<(String, Compared)> {
-        let words = format!("PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/'");
-        let how = |it: &str| if it == queue { Compared::Other(words.clone()) } else { Compared::Same };
+        let reply = format!("PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/'");
+        let how = |it: &str| if it == queue { Compared::Other(reply.clone()) } else { Compared::Same };
         ["q", "q.dead-letter"].map(|it| (format!("queue {it}"), how(it))).into()
     }
 
@@ -86,19 +87,19 @@ mod tests {
         let unlimited = other("q", "x-delivery-limit");
         assert_eq!(delivery_limit(&topology(), &unlimited, (3, 10)).state, State::Warning);
         assert_eq!(delivery_limit(&topology(), &unlimited, (3, 13)).state, State::Warning);
-        assert!(delivery_limit(&topology(), &unlimited, (3, 13)).says.contains("for ever"));
-        assert!(delivery_limit(&topology(), &unlimited, (4, 0)).says.contains("given up sooner"));
+        assert!(delivery_limit(&topology(), &unlimited, (3, 13)).message.contains("for ever"));
+        assert!(delivery_limit(&topology(), &unlimited, (4, 0)).message.contains("sooner or later"));
     }
 
     #[test]
-    fn dead_letter_queue_with_another_limit_is_told_by_what_the_version_makes_of_it() {
+    fn consequence_of_another_limit_of_the_dead_letter_queue_depends_on_the_version() {
         let other = other("q.dead-letter", "x-delivery-limit");
-        assert!(delivery_limit(&topology(), &other, (3, 12)).says.contains("order"));
-        assert!(delivery_limit(&topology(), &other, (4, 1)).says.contains("drops"));
+        assert!(delivery_limit(&topology(), &other, (3, 12)).message.contains("order"));
+        assert!(delivery_limit(&topology(), &other, (4, 1)).message.contains("drops"));
     }
 
     #[test]
-    fn where_another_argument_differs_the_limit_is_not_known() {
+    fn limit_is_unknown_where_another_argument_differs() {
         // The broker names one difference, and there may be more.
         for queue in ["q", "q.dead-letter"] {
             assert_eq!(delivery_limit(&topology(), &other(queue, "x-overflow"), (3, 10)).state, State::Skipped);
@@ -107,9 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_a_delivery_is_told_by_version() {
+    fn what_counts_as_a_delivery_depends_on_the_version() {
         let same = other("neither", "");
-        assert!(delivery_limit(&topology(), &same, (3, 10)).says.contains("every one that comes back"));
-        assert!(delivery_limit(&topology(), &same, (4, 3)).says.contains("failures only"));
+        assert!(delivery_limit(&topology(), &same, (3, 10)).message.contains("each one that returns"));
+        assert!(delivery_limit(&topology(), &same, (4, 3)).message.contains("failures only"));
     }
 }

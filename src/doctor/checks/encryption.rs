@@ -1,34 +1,35 @@
 use crate::broker::BrokerAddress;
-use crate::doctor::Finding;
+use crate::doctor::check_id::{DatabaseCheck, RabbitmqCheck};
+use crate::doctor::finding::Finding;
 use crate::storage::Encryption;
 
 pub(in crate::doctor) fn database_encryption(encryption: Encryption, host: &str) -> Finding {
-    const CHECK: &str = "database.tls";
-    const MEND: &str = "add sslmode=verify-full to DATABASE_URL, and sslrootcert=FILE where the certificate is signed by the provider's own authority (Supabase)";
+    const CHECK: DatabaseCheck = DatabaseCheck::Tls;
+    const FIX: &str = "add sslmode=verify-full to DATABASE_URL, and sslrootcert=FILE if the provider has its own authority (Supabase)";
     match encryption {
         Encryption::Local => Finding::ok(CHECK, "the database is on this machine"),
         Encryption::Full => Finding::ok(CHECK, "encrypted, and the server's name is verified (sslmode=verify-full)"),
         Encryption::Authority => Finding::warning(
             CHECK,
-            format!("any server with a certificate of the same authority could pass for {host} (sslmode=verify-ca)"),
-            MEND,
+            format!("any server with a certificate of the same authority can impersonate {host} (sslmode=verify-ca)"),
+            FIX,
         ),
         Encryption::Unverified => {
-            Finding::warning(CHECK, format!("encrypted, but anybody could pass for {host} (sslmode=require)"), MEND)
+            Finding::warning(CHECK, format!("encrypted, but anyone can impersonate {host} (sslmode=require)"), FIX)
         }
         Encryption::Opportunistic => Finding::warning(
             CHECK,
-            format!("perhaps not encrypted, and anybody could pass for {host} (sslmode=prefer, the default, or allow)"),
-            MEND,
+            format!("perhaps not encrypted, and anyone can impersonate {host} (sslmode=prefer, the default, or allow)"),
+            FIX,
         ),
         Encryption::Off => {
-            Finding::warning(CHECK, format!("password and data go to {host} in the clear (sslmode=disable)"), MEND)
+            Finding::warning(CHECK, format!("password and data travel to {host} unencrypted (sslmode=disable)"), FIX)
         }
     }
 }
 
 pub(in crate::doctor) fn rabbitmq_encryption(address: &BrokerAddress) -> Finding {
-    const CHECK: &str = "rabbitmq.tls";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Tls;
     if address.is_encrypted() {
         return Finding::ok(CHECK, "encrypted, and the server's name is verified (amqps)");
     }
@@ -37,7 +38,7 @@ pub(in crate::doctor) fn rabbitmq_encryption(address: &BrokerAddress) -> Finding
     }
     Finding::warning(
         CHECK,
-        format!("password and messages go to {} in the clear", address.host()),
+        format!("password and messages travel to {} unencrypted", address.host()),
         "write amqps:// in AMQP_URL, with the port for TLS (5671)",
     )
 }

@@ -1,13 +1,14 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::Reference;
 
 pub(in crate::doctor) fn references(references: &[Reference]) -> Vec<Finding> {
-    const CHECK: &str = "database.references";
+    const CHECK: DatabaseCheck = DatabaseCheck::References;
     let unindexed = |it: &Reference| {
         let (table, columns) = (&it.table, it.columns_without_index.as_ref()?);
         Some(Finding::failed(
             CHECK,
-            format!("{table} refers to snapshots by {columns} without an index: each snapshot deleted reads all of it"),
+            format!("{table} references snapshots by {columns} without an index: each deleted snapshot scans it"),
             format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
         ))
     };
@@ -21,19 +22,19 @@ pub(in crate::doctor) fn references(references: &[Reference]) -> Vec<Finding> {
         findings.push(Finding::warning(
             CHECK,
             format!(
-                "a foreign key of {blocking} keeps snapshots from being deleted, and their messages end as dead letters"
+                "a foreign key of {blocking} prevents the deletion of snapshots, and their messages become dead letters"
             ),
             "drop the foreign key, or make it ON DELETE CASCADE or SET NULL with an index on its column",
         ));
     } else if !cascading.is_empty() {
         findings.push(Finding::warning(
             CHECK,
-            format!("rows of {cascading} go with the snapshots they refer to (ON DELETE CASCADE)"),
-            "make sure that this is meant",
+            format!("rows of {cascading} are deleted together with their snapshots (ON DELETE CASCADE)"),
+            "make sure that this is intended",
         ));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(CHECK, "no other table keeps snapshots from being deleted"));
+        findings.push(Finding::ok(CHECK, "no other table prevents the deletion of snapshots"));
     }
     findings
 }

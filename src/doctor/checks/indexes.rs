@@ -1,8 +1,9 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::{Index, Need, Work};
 
 pub(in crate::doctor) fn indexes(indexes: &[Index]) -> Vec<Finding> {
-    const CHECK: &str = "database.indexes";
+    const CHECK: DatabaseCheck = DatabaseCheck::Indexes;
     let mut findings = Vec::new();
     for need in Need::ALL {
         if indexes.iter().any(|index| index.valid && index.serves(*need)) {
@@ -14,7 +15,7 @@ pub(in crate::doctor) fn indexes(indexes: &[Index]) -> Vec<Finding> {
             Work::Cap => ("the eviction", true),
             Work::Lists => ("a list of a team's snapshots", false),
         };
-        let (says, mend) = match indexes.iter().find(|index| index.serves(*need)) {
+        let (message, fix) = match indexes.iter().find(|index| index.serves(*need)) {
             Some(invalid) => (
                 format!("index {} is invalid, so {slow} reads the whole table", invalid.name),
                 format!("as the owner: REINDEX INDEX CONCURRENTLY {};", invalid.name),
@@ -24,12 +25,16 @@ pub(in crate::doctor) fn indexes(indexes: &[Index]) -> Vec<Finding> {
                 format!("as the owner: CREATE INDEX CONCURRENTLY {} ON public.snapshots ({});", need.name, need.keys),
             ),
         };
-        findings.push(if costly { Finding::failed(CHECK, says, mend) } else { Finding::warning(CHECK, says, mend) });
+        findings.push(if costly {
+            Finding::failed(CHECK, message, fix)
+        } else {
+            Finding::warning(CHECK, message, fix)
+        });
     }
     for index in indexes.iter().filter(|index| !index.valid && !Need::ALL.iter().any(|need| index.serves(*need))) {
         findings.push(Finding::warning(
             CHECK,
-            format!("index {} is invalid: it costs each insert something and serves nobody", index.name),
+            format!("index {} is invalid: it slows inserts and no query uses it", index.name),
             format!("as the owner: DROP INDEX CONCURRENTLY {0}; or REINDEX INDEX CONCURRENTLY {0};", index.name),
         ));
     }

@@ -1,4 +1,4 @@
-//! The verdicts, one file a subject: facts of the inspection modules in, findings out.
+//! The verdicts, one file per subject: facts of the inspection modules in, findings out.
 
 pub(super) mod autovacuum;
 pub(super) mod connection;
@@ -10,6 +10,7 @@ pub(super) mod outbox;
 pub(super) mod passes;
 pub(super) mod permissions;
 pub(super) mod probe;
+pub(super) mod queues;
 pub(super) mod retention;
 pub(super) mod row_level_security;
 pub(super) mod schema;

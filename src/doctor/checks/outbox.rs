@@ -1,34 +1,42 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::{OutboxBacklog, OutboxTrigger};
 
 /// A record is published within seconds.
 const OUTBOX_LATE_SECONDS: i64 = 60;
 
 pub(in crate::doctor) fn outbox(triggers: &[OutboxTrigger], backlog: OutboxBacklog) -> Finding {
-    const CHECK: &str = "database.outbox";
+    const CHECK: DatabaseCheck = DatabaseCheck::Outbox;
     let OutboxBacklog { pending, oldest_seconds } = backlog;
     if pending > 0 && oldest_seconds > OUTBOX_LATE_SECONDS {
         return Finding::failed(
             CHECK,
             format!("{pending} status changes wait to be published, the oldest for {oldest_seconds} s"),
-            "start a worker (`run`) with the exchange that `outbox status` names, or see in its log why they are refused or unroutable",
+            "start a worker (`run`) with the exchange that `outbox status` names, or see in its log why they are rejected or unroutable",
         );
     }
     if let Some((trigger, problem)) = triggers.iter().find_map(|it| Some((it, it.problem.as_ref()?))) {
-        let says = format!("the trigger on {} ({}): {problem}", trigger.table, trigger.columns);
-        let mend = "`snapshot-lifecycle outbox install` anew, with the names of today, or `outbox uninstall`";
-        return if trigger.enabled { Finding::warning(CHECK, says, mend) } else { Finding::failed(CHECK, says, mend) };
+        let message = format!("the trigger on {} ({}): {problem}", trigger.table, trigger.columns);
+        let fix = "run `snapshot-lifecycle outbox install` again with the current names, or `outbox uninstall`";
+        return if trigger.enabled {
+            Finding::warning(CHECK, message, fix)
+        } else {
+            Finding::failed(CHECK, message, fix)
+        };
     }
     if let Some(trigger) = triggers.iter().find(|trigger| !trigger.enabled) {
         return Finding::failed(
             CHECK,
-            format!("a trigger on {} is disabled or gone: not all of its status changes are published", trigger.table),
-            "as the owner: ALTER TABLE … ENABLE TRIGGER snapshot_lifecycle_outbox_update (and …_insert), or `outbox install` anew",
+            format!(
+                "a trigger on {} is disabled or missing: not all of its status changes are published",
+                trigger.table
+            ),
+            "as the owner: ALTER TABLE … ENABLE TRIGGER snapshot_lifecycle_outbox_update (and …_insert), or run `outbox install` again",
         );
     }
     let inserts = |it: &OutboxTrigger| if it.on_insert { ", inserts are recorded too" } else { "" };
     match triggers {
-        [] => Finding::ok(CHECK, "not installed; the backend publishes by itself"),
+        [] => Finding::ok(CHECK, "not installed; the backend publishes its status changes itself"),
         [one] => Finding::ok(CHECK, format!("on {}{}; {pending} wait", one.table, inserts(one))),
         more => Finding::ok(CHECK, format!("on {} tables; {pending} wait", more.len())),
     }

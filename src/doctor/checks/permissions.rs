@@ -1,14 +1,15 @@
 use crate::broker::{BrokerAddress, Topology};
 use crate::config::TopologyMode;
-use crate::doctor::BrokerExpectations;
-use crate::doctor::Finding;
+use crate::doctor::check_id::RabbitmqCheck;
+use crate::doctor::expectations::BrokerExpectations;
+use crate::doctor::finding::Finding;
 
 pub(in crate::doctor) fn permissions(
     forbidden: &[String],
     address: &BrokerAddress,
     expected: &BrokerExpectations,
 ) -> Finding {
-    const CHECK: &str = "rabbitmq.permissions";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Permissions;
     if forbidden.is_empty() {
         return Finding::ok(CHECK, "the user may do what the worker does");
     }
@@ -25,7 +26,7 @@ pub(in crate::doctor) fn permissions(
     )
 }
 
-/// What the worker's user may configure, write and read, as regular expressions: the table of deploy/operating.md.
+/// What the worker's user must be allowed to configure, write and read, as regular expressions: the table of deploy/operating.md.
 fn needed(topology: &Topology, mode: TopologyMode, publishes: bool) -> [String; 3] {
     let exact = |name: &str| {
         let special = |character: char| !(character.is_alphanumeric() || "-_ ".contains(character));
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permissions_are_those_of_the_readme_and_words_for_a_shell() {
+    fn permissions_are_those_of_the_documentation_and_quoted_for_a_shell() {
         let topology = Topology::new("event.status".to_owned(), "snapshot-lifecycle".to_owned(), TopologyMode::Declare);
         for (mode, kind) in [(TopologyMode::Declare, "declare"), (TopologyMode::Verify, "verify")] {
             let row = needed(&topology, mode, false).map(|cell| format!("`{}`", cell.replace('|', r"\|"))).join(" | ");

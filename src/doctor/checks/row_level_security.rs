@@ -1,8 +1,9 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::{Guards, ServerFacts};
 
 pub(in crate::doctor) fn isolation(guards: Guards) -> Finding {
-    const CHECK: &str = "database.isolation";
+    const CHECK: DatabaseCheck = DatabaseCheck::Isolation;
     if guards.isolated {
         return Finding::ok(CHECK, "row-level security is on for public.snapshots");
     }
@@ -14,11 +15,11 @@ pub(in crate::doctor) fn isolation(guards: Guards) -> Finding {
 }
 
 pub(in crate::doctor) fn role(server: &ServerFacts, guards: Guards) -> Finding {
-    const CHECK: &str = "database.role";
+    const CHECK: DatabaseCheck = DatabaseCheck::Role;
     if guards.isolated && !guards.binds_role {
         return Finding::warning(
             CHECK,
-            format!("role {} can do the job, and far more: row-level security does not bind it", server.role),
+            format!("role {} can do the job and much more: row-level security does not apply to it", server.role),
             "deploy/sql/worker-role.sql makes a role that can do nothing else",
         );
     }

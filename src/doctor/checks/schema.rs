@@ -1,15 +1,16 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::MigrationState;
 
 pub(in crate::doctor) fn schema(state: &MigrationState) -> Finding {
-    const CHECK: &str = "database.schema";
+    const CHECK: DatabaseCheck = DatabaseCheck::Schema;
     const MIGRATE: &str = "run `snapshot-lifecycle migrate` with the role that owns the backend's tables";
     let listed = |versions: &[i64]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if !state.changed.is_empty() {
         return Finding::failed(
             CHECK,
-            format!("applied from files with other contents: {}", listed(&state.changed)),
-            "this program and the database do not belong together: use the release that migrated it",
+            format!("applied from files with different contents: {}", listed(&state.changed)),
+            "use the release that migrated this database",
         );
     }
     if state.never {

@@ -1,9 +1,10 @@
-use crate::doctor::Finding;
+use crate::doctor::check_id::DatabaseCheck;
+use crate::doctor::finding::Finding;
 use crate::storage::{Guards, Misshape};
 
-/// Whether the statements reach the table as a whole, and no further than the rules say.
+/// Whether the statements reach the whole table, and only what the rules name.
 pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, guards: Guards) -> Vec<Finding> {
-    const CHECK: &str = "database.table";
+    const CHECK: DatabaseCheck = DatabaseCheck::Table;
     let mut findings: Vec<_> = misshapes
         .into_iter()
         .map(|it| Finding::failed(CHECK, format!("public.snapshots: {}", it.says), it.fix))
@@ -11,8 +12,8 @@ pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, guards: Guards) -> Vec<
     if guards.published_without_identity {
         findings.push(Finding::failed(
             CHECK,
-            "public.snapshots is published for logical replication without a replica identity, so PostgreSQL refuses each delete",
-            "as the owner: ALTER TABLE public.snapshots REPLICA IDENTITY DEFAULT; (it uses the primary key; FULL where there is none)",
+            "public.snapshots is published for logical replication without a replica identity, so PostgreSQL rejects every delete",
+            "as the owner: ALTER TABLE public.snapshots REPLICA IDENTITY DEFAULT; (uses the primary key; FULL without one)",
         ));
     }
     if findings.is_empty() {

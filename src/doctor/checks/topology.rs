@@ -1,63 +1,66 @@
-//! What differs between the exchanges and queues that are there and those that `run` declares, and what that costs.
+//! Differences between the exchanges and queues that exist and those that `run` declares, and their consequences.
 
 use crate::broker::{Compared, TOPIC_NEEDED, Topology, routes_by_whole_keys};
 use crate::config::TopologyMode;
-use crate::doctor::Finding;
+use crate::doctor::check_id::RabbitmqCheck;
+use crate::doctor::finding::Finding;
 
-/// `consumed`: a worker is at work, so everything should be there.
+/// `consumed`: a worker runs, so everything should exist.
 pub(in crate::doctor) fn exchange(
     topology: &Topology,
     compared: &Compared,
     mode: TopologyMode,
     consumed: bool,
 ) -> Finding {
-    const CHECK: &str = "rabbitmq.exchange";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Exchange;
     let name = topology.exchange();
     match (compared, mode) {
         (Compared::Same, _) => Finding::ok(CHECK, format!("{name} is a durable topic exchange")),
-        (Compared::Hidden, _) => Finding::ok(CHECK, format!("{name} is there; the user may not find out its type")),
+        (Compared::Hidden, _) => Finding::ok(CHECK, format!("{name} exists; the user may not see its type")),
         (Compared::Missing, TopologyMode::Declare) if consumed => Finding::failed(
             CHECK,
             format!("{name} does not exist, although a worker consumes: nobody can publish"),
-            "restart a worker, which makes it at its start, or have the backend declare it (durable, topic)",
+            "restart a worker, which declares it at start, or have the backend declare it (durable, topic)",
         ),
         (Compared::Missing, TopologyMode::Declare) => {
-            Finding::ok(CHECK, format!("{name} is not there yet; `run` makes it"))
+            Finding::ok(CHECK, format!("{name} does not exist yet; `run` declares it"))
         }
         (Compared::Missing, TopologyMode::Verify) => Finding::failed(
             CHECK,
-            format!("{name} is not there"),
-            "make it (durable, topic), or correct LIFECYCLE_EXCHANGE",
+            format!("{name} does not exist"),
+            "declare it (durable, topic), or correct LIFECYCLE_EXCHANGE",
         ),
-        (Compared::Other(words), _) if routes_by_whole_keys(words) => Finding::failed(
+        (Compared::Other(reply), _) if routes_by_whole_keys(reply) => Finding::failed(
             CHECK,
-            format!("{name} is a direct exchange, to which event.status.# means nothing: no message arrives"),
+            format!(
+                "{name} is a direct exchange, for which the binding key event.status.# matches nothing: no message arrives"
+            ),
             TOPIC_NEEDED,
         ),
-        (Compared::Other(words), _) if differing(words) == Some("type") => Finding::warning(
+        (Compared::Other(reply), _) if differing(reply) == Some("type") => Finding::warning(
             CHECK,
-            format!("{name} is not a topic exchange: {words}"),
+            format!("{name} is not a topic exchange: {reply}"),
             "make sure that each status message reaches the work queue, or have the backend publish to a topic exchange",
         ),
-        (Compared::Other(words), _) if differing(words) == Some("durable") => Finding::failed(
+        (Compared::Other(reply), _) if differing(reply) == Some("durable") => Finding::failed(
             CHECK,
-            format!("{name} is gone after a restart of RabbitMQ: {words}"),
+            format!("{name} does not survive a restart of RabbitMQ: {reply}"),
             "delete it and have the backend declare it durable",
         ),
-        (Compared::Other(words), _) => {
-            Finding::ok(CHECK, format!("{name} has properties of its own and is used as it is: {words}"))
+        (Compared::Other(reply), _) => {
+            Finding::ok(CHECK, format!("{name} has its own properties and is used as it is: {reply}"))
         }
     }
 }
 
 /// The argument that the broker names in `inequivalent arg 'NAME' for …`.
-pub(super) fn differing(words: &str) -> Option<&str> {
-    words.split_once("inequivalent arg '")?.1.split_once('\'').map(|(name, _)| name)
+pub(super) fn differing(reply: &str) -> Option<&str> {
+    reply.split_once("inequivalent arg '")?.1.split_once('\'').map(|(name, _)| name)
 }
 
-/// `consumed`: a worker is at work, so everything should be there.
+/// `consumed`: a worker runs, so everything should exist.
 pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMode, consumed: bool) -> Vec<Finding> {
-    const CHECK: &str = "rabbitmq.topology";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Topology;
     let mut findings = Vec::new();
     let missing: Vec<_> =
         compared.iter().filter(|(_, how)| *how == Compared::Missing).map(|(name, _)| name.as_str()).collect();
@@ -66,39 +69,39 @@ pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMo
             TopologyMode::Declare if consumed => Finding::failed(
                 CHECK,
                 format!("missing, although a worker consumes: {}", missing.join(", ")),
-                "restart a worker, which makes it at its start; one that runs makes it when it next has a dead letter or a retry to place",
+                "restart a worker, which declares it at start; a running one declares it before its next dead letter or retry",
             ),
             TopologyMode::Declare if missing.len() == compared.len() => {
-                Finding::ok(CHECK, "nothing of the worker's is there yet; `run` makes it")
+                Finding::ok(CHECK, "none of the worker's exchanges and queues exists yet; `run` declares them")
             }
             TopologyMode::Declare => {
-                Finding::ok(CHECK, format!("not there yet, `run` makes it: {}", missing.join(", ")))
+                Finding::ok(CHECK, format!("missing until `run` declares them: {}", missing.join(", ")))
             }
             TopologyMode::Verify => Finding::failed(
                 CHECK,
-                format!("not there: {}", missing.join(", ")),
-                "make them, or let the worker do it with LIFECYCLE_TOPOLOGY=declare",
+                format!("missing: {}", missing.join(", ")),
+                "declare them, or let the worker do it with LIFECYCLE_TOPOLOGY=declare",
             ),
         });
     }
     for (name, how) in compared {
-        let Compared::Other(words) = how else { continue };
-        let room = match differing(words) {
-            Some("x-max-length" | "x-max-length-bytes") => "; once it is full, dead letters are refused or dropped",
-            Some("x-queue-type") => "; what is in a classic queue is lost with its node",
+        let Compared::Other(reply) = how else { continue };
+        let consequence = match differing(reply) {
+            Some("x-max-length" | "x-max-length-bytes") => "; once it is full, dead letters are rejected or dropped",
+            Some("x-queue-type") => "; a classic queue loses its messages with its node",
             Some("x-dead-letter-strategy" | "x-overflow" | "x-dead-letter-exchange") => {
-                "; what the broker itself dead-letters can get lost"
+                "; messages that the broker dead-letters can get lost"
             }
             _ => "",
         };
-        let says = format!("{name}: {words}{room}");
+        let message = format!("{name}: {reply}{consequence}");
         findings.push(match mode {
             TopologyMode::Declare => Finding::failed(
                 CHECK,
-                says,
-                "arguments cannot be changed: stop the workers, empty it, delete it, and `run` makes it anew; or LIFECYCLE_TOPOLOGY=verify uses it as it is",
+                message,
+                "arguments cannot be changed: stop the workers, empty it, delete it, and `run` declares it again; LIFECYCLE_TOPOLOGY=verify uses it as it is",
             ),
-            TopologyMode::Verify => Finding::warning(CHECK, says, "make it anew with the arguments that `run` gives it, once it is empty"),
+            TopologyMode::Verify => Finding::warning(CHECK, message, "once it is empty, declare it again with the arguments that `run` uses"),
         });
     }
     let hidden = compared.iter().filter(|(_, how)| *how == Compared::Hidden).count();
@@ -107,9 +110,7 @@ pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMo
             0 => Finding::ok(CHECK, format!("{} exchanges and queues are as `run` declares them", compared.len())),
             _ => Finding::ok(
                 CHECK,
-                format!(
-                    "all are there; of {hidden} the user may not find out the arguments (no permission to configure)"
-                ),
+                format!("all exist; the user may not see the arguments of {hidden} (no configure permission)"),
             ),
         });
     }

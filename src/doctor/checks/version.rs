@@ -1,15 +1,18 @@
 use crate::broker::Greeting;
-use crate::doctor::Finding;
+use crate::doctor::check_id::{DatabaseCheck, RabbitmqCheck};
+use crate::doctor::finding::Finding;
 use crate::storage::ServerFacts;
 
 /// Major and minor.
 pub(in crate::doctor) type Version = (u32, u32);
 
 const OLDEST_POSTGRESQL: i32 = 150_000;
+/// For a version that cannot be read.
+pub(in crate::doctor) const NEWEST: Version = (u32::MAX, 0);
 const OLDEST_RABBITMQ: Version = (3, 10);
 
 pub(in crate::doctor) fn database_version(server: &ServerFacts) -> Finding {
-    const CHECK: &str = "database.version";
+    const CHECK: DatabaseCheck = DatabaseCheck::Version;
     if server.version_number < OLDEST_POSTGRESQL {
         return Finding::failed(
             CHECK,
@@ -21,7 +24,7 @@ pub(in crate::doctor) fn database_version(server: &ServerFacts) -> Finding {
 }
 
 pub(in crate::doctor) fn rabbitmq_version(greeting: &Greeting) -> Finding {
-    const CHECK: &str = "rabbitmq.version";
+    const CHECK: RabbitmqCheck = RabbitmqCheck::Version;
     let Greeting { product, version } = greeting;
     if product != "RabbitMQ" {
         return Finding::warning(
@@ -45,7 +48,7 @@ pub(in crate::doctor) fn parsed(version: &str) -> Version {
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) => (major, minor),
-        _ => (u32::MAX, 0),
+        _ => NEWEST,
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Setting};
 
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
 const SSL_MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full";
@@ -35,8 +35,10 @@ const PARAMETERS: [&str; 19] = [
 
 /// The URL as sqlx wants it. An error says which part is wrong and why, and never holds a value.
 pub(in crate::storage) fn parse(text: Option<&str>) -> Result<PgConnectOptions, ConfigError> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Err(ConfigError::new("DATABASE_URL", FORM)) };
-    let options = read(text).map_err(|why| ConfigError::new("DATABASE_URL", format!("{FORM} ({why})")))?;
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Err(ConfigError::new(Setting::DatabaseUrl, FORM));
+    };
+    let options = read(text).map_err(|why| ConfigError::new(Setting::DatabaseUrl, format!("{FORM} ({why})")))?;
     // An IPv6 address stands in brackets in a URL, and nowhere else.
     let host = options.get_host().trim_matches(['[', ']']).to_owned();
     Ok(options.host(&host))
@@ -93,7 +95,7 @@ mod tests {
             ("postgres://u:hidden@h/db?port=x", "port="),
         ] {
             let error = parse(Some(url)).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains("DATABASE_URL"), "{url}: {error}");
+            assert!(error.contains(why) && error.contains("the URL of the database"), "{url}: {error}");
             assert!(!error.contains("hidden") && !error.contains("bogus"), "{url}: {error}");
         }
         assert!(parse(None).unwrap_err().to_string().contains("postgres://USER"));

@@ -122,6 +122,7 @@ impl ConnectionPool {
         if let Some(stale) = pool.take_if(|pool| !pool.is_closed()) {
             // Calling it marks the pool as closed here and now, so that whoever still has a connection of it closes that.
             drop(stale.close());
+            #[expect(clippy::disallowed_methods, reason = "bounded, and nobody needs its end")]
             tokio::spawn(async move { tokio::time::timeout(CLOSE_TIMEOUT, stale.close()).await.ok() });
         }
     }

@@ -1,4 +1,4 @@
-//! `doctor`: finds each mistake and says the mend, passes what is well, changes nothing.
+//! `doctor`: finds each mistake and says how to fix it, accepts a healthy deployment, changes nothing.
 
 use std::net::TcpListener;
 
@@ -26,22 +26,22 @@ impl Checkup {
         Self { finished, checks }
     }
 
-    /// The check has such a line, with these words in what it says and in its mend.
-    fn has(&self, check: &str, state: &str, says: &str, mend: &str) {
+    /// The check has such a line, with these words in its message and in its fix.
+    fn has(&self, check: &str, state: &str, message: &str, fix: &str) {
         let found = self.checks.iter().any(|line| {
             line["check"] == check
                 && line["state"] == state
-                && line["says"].as_str().unwrap().contains(says)
-                && line["mend"].as_str().unwrap_or_default().contains(mend)
+                && line["message"].as_str().unwrap().contains(message)
+                && line["fix"].as_str().unwrap_or_default().contains(fix)
         });
-        assert!(found, "{check} {state}: {says} -> {mend}\nis not in\n{}", self.finished.stdout);
+        assert!(found, "{check} {state}: {message} -> {fix}\nis not in\n{}", self.finished.stdout);
     }
 
-    fn has_not(&self, check: &str, state: &str, says: &str) {
+    fn has_not(&self, check: &str, state: &str, message: &str) {
         let found = |line: &Value| {
-            line["check"] == check && line["state"] == state && line["says"].as_str().unwrap().contains(says)
+            line["check"] == check && line["state"] == state && line["message"].as_str().unwrap().contains(message)
         };
-        assert!(!self.checks.iter().any(found), "{check} {state}: {says}\nis in\n{}", self.finished.stdout);
+        assert!(!self.checks.iter().any(found), "{check} {state}: {message}\nis in\n{}", self.finished.stdout);
     }
 
     fn of_state(&self, state: &str) -> Vec<&Value> {
@@ -71,7 +71,7 @@ async fn settled(world: &World, variables: &[(&str, &str)]) -> crate::support::W
 }
 
 #[tokio::test]
-async fn deployment_that_is_well_passes_without_a_word_of_warning() {
+async fn healthy_deployment_passes_without_a_warning() {
     let world = World::new().await;
     let role = worker_role(&world).await;
     let url = url_of(&world, &role);
@@ -79,18 +79,18 @@ async fn deployment_that_is_well_passes_without_a_word_of_warning() {
     world.insert(&Snapshot::of(world.team().await)).await;
 
     let well = checkup_with(&world, &[("DATABASE_URL", &url)]);
-    assert!(well.checks.iter().all(|line| line["state"] == "ok" && line["mend"].is_null()), "{}", well.finished.stdout);
+    assert!(well.checks.iter().all(|line| line["state"] == "ok" && line["fix"].is_null()), "{}", well.finished.stdout);
     well.has("database.role", "ok", &role, "");
-    well.has("database.pooler", "ok", "a connection has its session for itself", "");
+    well.has("database.pooler", "ok", "a session of its own", "");
     well.has("rabbitmq.version", "ok", "RabbitMQ", "");
     well.has("rabbitmq.topology", "ok", "8 exchanges and queues", "");
-    well.has("rabbitmq.consumers", "ok", "1 consume, 0 messages wait", "");
+    well.has("rabbitmq.consumers", "ok", "consumers: 1; messages that wait: 0", "");
 
     let mut command = world.program(&["doctor", "--output", "table", "--probe"]);
     command.env("DATABASE_URL", &url);
     let text = finish(command);
     assert_eq!(text.code, 0, "{text:?}");
-    assert!(text.stdout.ends_with("nothing is wrong\n"), "{text:?}");
+    assert!(text.stdout.ends_with("every check is ok\n"), "{text:?}");
     assert!(text.stdout.lines().any(|line| line.starts_with("ok       database.indexes ")), "{text:?}");
     assert!(text.stdout.contains("ok       rabbitmq.probe.exchange"), "{text:?}");
     // What the probe sent was taken for what it is, and the letter is forgotten.
@@ -102,12 +102,12 @@ async fn deployment_that_is_well_passes_without_a_word_of_warning() {
 }
 
 #[tokio::test]
-async fn looking_at_nothing_makes_nothing() {
+async fn inspecting_an_empty_deployment_creates_nothing() {
     let world = World::bare(Servers::shared()).await;
     let first = checkup(&world, &[]).await;
     first.has("database.schema", "failed", "never migrated", "snapshot-lifecycle migrate");
-    first.has("rabbitmq.exchange", "ok", "not there yet", "");
-    first.has("rabbitmq.topology", "ok", "nothing of the worker's is there yet", "");
+    first.has("rabbitmq.exchange", "ok", "does not exist yet", "");
+    first.has("rabbitmq.topology", "ok", "none of the worker's exchanges and queues exists yet", "");
     first.has("rabbitmq.permissions", "ok", "may do", "");
 
     let again = checkup(&world, &["--topology", "verify"]).await;
@@ -122,7 +122,7 @@ async fn looking_at_nothing_makes_nothing() {
 }
 
 #[tokio::test]
-async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
+async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
     let world = World::new().await;
     world.sql("ALTER TABLE public.events ADD COLUMN status TEXT").await;
     let installed = world.run(&["outbox", "install", "--table", "events", "--status-column", "status"]).await;
@@ -148,26 +148,26 @@ async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
         .await;
     let sick = checkup(&world, &["--evict-interval", "1m"]).await;
     sick.has("database.schema", "warning", "29990101000000", "upgrade");
-    sick.has("database.role", "warning", "row-level security does not bind it", "worker-role.sql");
+    sick.has("database.role", "warning", "row-level security does not apply to it", "worker-role.sql");
     sick.has(
         "database.indexes",
         "failed",
         "no index on (event_id)",
         "CREATE INDEX CONCURRENTLY idx_snapshots_event ON public.snapshots (event_id);",
     );
-    let mend = "REINDEX INDEX CONCURRENTLY public.idx_snapshots_team_newest;";
-    sick.has("database.indexes", "failed", "idx_snapshots_team_newest is invalid", mend);
+    let fix = "REINDEX INDEX CONCURRENTLY public.idx_snapshots_team_newest;";
+    sick.has("database.indexes", "failed", "idx_snapshots_team_newest is invalid", fix);
     sick.has("database.indexes", "warning", "hosts_own is invalid", "DROP INDEX CONCURRENTLY");
     sick.has("database.autovacuum", "failed", "off for public.snapshots", "RESET (autovacuum_enabled)");
     sick.has("database.references", "warning", "public.favourites", "ON DELETE");
     let fix = "CREATE INDEX CONCURRENTLY ON public.favourites (snapshot);";
-    sick.has("database.references", "failed", "public.favourites refers to snapshots by snapshot", fix);
-    sick.has("database.sweep", "failed", "1 snapshots have expired", "sweep --yes");
+    sick.has("database.references", "failed", "public.favourites references snapshots by snapshot", fix);
+    sick.has("database.sweep", "failed", "1 expired snapshots", "sweep --yes");
     sick.has("database.evict", "failed", "one is due every 60 s", "start a worker");
     sick.has("database.outbox", "failed", "1 status changes wait", "start a worker");
-    sick.has("rabbitmq.consumers", "warning", "nobody consumes", "start a worker");
+    sick.has("rabbitmq.consumers", "warning", "no worker consumes", "start a worker");
 
-    // Each mend, as it is printed, does mend.
+    // Each fix, as it is printed, works.
     world
         .sql(
             "CREATE INDEX idx_snapshots_event ON public.snapshots (event_id);
@@ -182,11 +182,11 @@ async fn each_mistake_in_the_database_has_its_line_and_its_mend() {
     settled(&world, &[]).await.stop().await;
     let better = checkup(&world, &[]).await;
     better.has("database.indexes", "ok", "every statement", "");
-    better.has("database.sweep", "ok", "ended", "");
-    better.has("database.evict", "ok", "ended", "");
+    better.has("database.sweep", "ok", "completed", "");
+    better.has("database.evict", "ok", "completed", "");
     better.has("database.outbox", "failed", "a trigger on public.events is disabled", "ENABLE TRIGGER");
     better.has("database.isolation", "warning", "row-level security is off", "ENABLE ROW LEVEL SECURITY");
-    better.has("database.retention", "failed", "expires_at is gone or disabled", "ENABLE TRIGGER");
+    better.has("database.retention", "failed", "expires_at is missing or disabled", "ENABLE TRIGGER");
 
     world
         .sql(
@@ -213,7 +213,7 @@ async fn database_that_only_reads_or_was_migrated_otherwise_fails() {
         .await;
     let sick = checkup(&world, &[]).await;
     sick.has("database.writable", "failed", "default_transaction_read_only", "ALTER DATABASE");
-    sick.has("database.schema", "failed", "files with other contents: 20260105120000", "release");
+    sick.has("database.schema", "failed", "files with different contents: 20260105120000", "release");
 }
 
 #[tokio::test]
@@ -229,39 +229,39 @@ async fn role_that_cannot_do_the_job_is_told_what_it_lacks() {
     let sick = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
     sick.has("database.role", "failed", "row-level security hides rows from its DELETE", "worker-role.sql");
     sick.has("database.role", "failed", "it lacks SELECT on snapshot_lifecycle.retention", "worker-role.sql");
-    sick.has("database.outbox", "skipped", "may not look", "");
+    sick.has("database.outbox", "skipped", "may not read", "");
     world.sql(format!("REVOKE USAGE ON SCHEMA snapshot_lifecycle FROM {role}")).await;
     let sicker = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
     sicker.has("database.schema", "failed", "permission denied", "worker-role.sql");
     world.sql(format!("ALTER TABLE public.snapshots OWNER TO {role}; GRANT ALL ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA snapshot_lifecycle TO {role}")).await;
     let owner = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
-    owner.has("database.role", "warning", "does not bind it", "worker-role.sql");
+    owner.has("database.role", "warning", "does not apply to it", "worker-role.sql");
     world.sql("ALTER TABLE public.snapshots OWNER TO CURRENT_USER").await;
     drop_role(&world, &role).await;
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_connecting_is_told_apart() {
+async fn causes_of_a_failed_connection_are_told_apart() {
     let world = World::new().await;
     let database = world.database_url.rsplit_once('/').unwrap().0;
     let host = host_of(&world.servers.amqp_url);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = silent.local_addr().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (url, says, mend) in [
+    for (url, message, fix) in [
         (format!("{database}/not_there"), "not_there", "database's name"),
         (format!("postgres://u:hidden@{nobody}/db"), "refused", "start PostgreSQL"),
         (format!("postgres://u:hidden@{mute}/db"), "no answer within 3s", "firewall"),
-        (format!("postgres://u:hidden@{host}/db?sslmode=verify-full"), "cannot be used", ""),
+        (format!("postgres://u:hidden@{host}/db?sslmode=verify-full"), "could not connect", ""),
         (format!("{}?sslmode=require", world.database_url), "TLS", "sslmode"),
     ] {
         let sick = checkup_with(&world, &[("DATABASE_URL", &url)]);
-        sick.has("database.connection", "failed", says, mend);
+        sick.has("database.connection", "failed", message, fix);
         sick.has("database", "skipped", "needs a connection", "");
         assert!(!sick.finished.stdout.contains("hidden"), "{:?}", sick.finished);
-        sick.has("rabbitmq.connection", "ok", "accepts the login", ""); // the other server is looked at all the same
+        sick.has("rabbitmq.connection", "ok", "accepts the login", ""); // the other server is checked all the same
     }
-    for (url, says, mend) in [
+    for (url, message, fix) in [
         (format!("amqp://guest:hidden@{host}/%2f"), "ACCESS_REFUSED", "user and password"),
         (format!("amqp://guest:guest@{host}/nowhere"), "nowhere", "virtual host"),
         (format!("amqp://guest:hidden@{nobody}/%2f"), "refused", "start RabbitMQ"),
@@ -270,7 +270,7 @@ async fn what_keeps_it_from_connecting_is_told_apart() {
         (format!("amqp://guest:hidden@{mute}/%2f"), "no answer in time", "firewall"),
     ] {
         let sick = checkup_with(&world, &[("AMQP_URL", &url)]);
-        sick.has("rabbitmq.connection", "failed", says, mend);
+        sick.has("rabbitmq.connection", "failed", message, fix);
         assert!(!sick.finished.stdout.contains("hidden"), "{:?}", sick.finished);
         sick.has("database.connection", "ok", "answers", "");
     }
@@ -300,15 +300,15 @@ async fn table_that_is_not_deleted_from_as_a_whole_fails() {
 }
 
 #[tokio::test]
-async fn way_in_the_clear_is_a_warning() {
+async fn unencrypted_connection_is_a_warning() {
     let world = World::new().await;
     // A name that leads nowhere: the warning does not wait for an answer.
     let sick = checkup_with(
         &world,
         &[("DATABASE_URL", "postgres://u:p@db.invalid/db"), ("AMQP_URL", "amqp://u:p@mq.invalid/%2f")],
     );
-    sick.has("database.tls", "warning", "anybody could pass for db.invalid", "sslmode=verify-full");
-    sick.has("rabbitmq.tls", "warning", "in the clear", "amqps://");
+    sick.has("database.tls", "warning", "anyone can impersonate db.invalid", "sslmode=verify-full");
+    sick.has("rabbitmq.tls", "warning", "unencrypted", "amqps://");
     sick.has("database.connection", "failed", "db.invalid", "host and port");
     sick.has("rabbitmq.connection", "failed", "mq.invalid", "host and port");
 }
@@ -339,11 +339,11 @@ async fn drift_of_the_topology_is_named_by_argument() {
     let sick = checkup(&world, &[]).await;
     sick.has("rabbitmq.exchange", "failed", "is a direct exchange", "topic exchange");
     sick.has("rabbitmq.topology", "failed", "x-max-length", "LIFECYCLE_TOPOLOGY=verify");
-    sick.has("rabbitmq.topology", "failed", "dead letters are refused or dropped", "delete it");
+    sick.has("rabbitmq.topology", "failed", "dead letters are rejected or dropped", "delete it");
     sick.has("rabbitmq.topology", "failed", &format!("queue {}: ", world.queue), "delete it");
     sick.has("rabbitmq.topology", "ok", &format!("{}.wait.10m", world.queue), "");
     let verified = checkup(&world, &["--topology", "verify"]).await;
-    verified.has("rabbitmq.topology", "warning", "x-max-length", "anew");
+    verified.has("rabbitmq.topology", "warning", "x-max-length", "declare it again");
     connection.close(200, "done".into()).await.ok();
 }
 
@@ -423,7 +423,7 @@ async fn permissions_that_the_worker_lacks_are_listed() {
         &format!("bind queue {0} to exchange {1}", world.queue, world.exchange),
         "",
     );
-    bare.has("rabbitmq.topology", "ok", "may not find out the arguments", "");
+    bare.has("rabbitmq.topology", "ok", "may not see the arguments", "");
 
     let queue = regex_of(&world.queue);
     // All but the exchanges, which are not there yet.
@@ -455,12 +455,12 @@ async fn pooler_is_recognised() {
     let pair = servers.pair();
     let mut world = World::on(pair.clone()).await;
     let database = world.database_url.rsplit('/').next().unwrap().to_owned();
-    for (mode, says) in [("session", "a pooler in session mode"), ("transaction", "a pooler in transaction mode")] {
+    for (mode, message) in [("session", "a pooler in session mode"), ("transaction", "a pooler in transaction mode")] {
         let pooler = pair.pooler(mode);
         world.database_url = format!("{}/{database}", pooler.rsplit_once('/').unwrap().0);
         let seen = checkup(&world, &[]).await;
-        seen.has("database.pooler", "ok", says, "");
-        seen.has("database.role", "warning", "does not bind", "");
+        seen.has("database.pooler", "ok", message, "");
+        seen.has("database.role", "warning", "does not apply", "");
     }
     world.database_url = format!("{}/{database}", pair.pooler("statement").rsplit_once('/').unwrap().0);
     let refused = checkup(&world, &[]).await;

@@ -171,7 +171,7 @@ async fn doctor_sees_that_a_command_holds_the_letters() {
     let mut replay = world.program(&["dlq", "replay", "--rate", "1", "--yes"]).stdout(Stdio::null()).spawn().unwrap();
     eventually("letters to be held", async || world.dead_letters().await == 0).await;
     let doctor = world.run(&["doctor", "--output", "table"]).await;
-    assert!(doctor.stdout.contains("a dlq command holds them"), "{doctor:?}");
+    assert!(doctor.stdout.contains("a dlq command holds the dead letters"), "{doctor:?}");
     replay.kill().unwrap();
     replay.wait().unwrap();
 }

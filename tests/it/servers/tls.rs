@@ -163,7 +163,7 @@ fn refused(doctor: &Finished, check: &str, why: &str, url: &str) {
     let line = answer["checks"].as_array().unwrap().iter().find(|line| line["check"] == check).cloned();
     let line = line.unwrap_or(Value::Null);
     assert_eq!((doctor.code, line["state"].as_str()), (1, Some("failed")), "{url}: {doctor:?}");
-    let says = line["says"].as_str().unwrap().to_lowercase();
-    assert!(says.contains(why), "{url}: {says}");
+    let message = line["message"].as_str().unwrap().to_lowercase();
+    assert!(message.contains(why), "{url}: {message}");
     assert!(!doctor.stdout.contains("guest:guest"), "{doctor:?}");
 }
