@@ -170,3 +170,20 @@ fn halves(part: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     let middle = part.start + part.len() / 2;
     (part.len() > 1).then_some((part.start..middle, middle..part.end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_delete_of_rows_shows_that_others_pass() {
+        let key = |event| (Uuid::from_u128(event), None);
+        let deleted = |rows| Ended::Deleted { rows, kept: 0 };
+        let mut suspects = Suspects::default();
+        suspects.failed(key(1));
+        assert_eq!(passed(key(2), deleted(0), &mut suspects), Applied::Done { rows: 0, kept: 0 });
+        assert!(!suspects.failed(key(1)), "nothing was deleted");
+        assert_eq!(passed(key(2), deleted(1), &mut suspects), Applied::Done { rows: 1, kept: 0 });
+        assert!(suspects.failed(key(1)), "it is its own fault");
+    }
+}

@@ -163,6 +163,6 @@ async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Consum
     // quorum queues refuse a global prefetch.
     answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
     // no_ack is false: acknowledged after the commit. exclusive is false: replicas share the queue. The broker names the consumer.
-    let options = BasicConsumeOptions { no_ack: false, exclusive: false, ..Default::default() };
+    let options = BasicConsumeOptions::default();
     answer("consume", channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await
 }

@@ -153,8 +153,7 @@ impl DeadLetterQueue {
             );
             (self.counted, self.there) = (self.received, self.received);
         }
-        let affordable = WINDOW_BYTES * usize::from(count) / bytes.max(1);
-        self.next_window = u16::try_from(affordable).unwrap_or(WINDOW).clamp(1, WINDOW);
+        self.next_window = next_window(usize::from(count), bytes);
         Ok(())
     }
 
@@ -277,6 +276,12 @@ impl HeldLetter {
     }
 }
 
+/// How many letters to take next, by the size of those before.
+fn next_window(letters: usize, bytes: usize) -> u16 {
+    let affordable = WINDOW_BYTES * letters / bytes.max(1);
+    u16::try_from(affordable).unwrap_or(WINDOW).clamp(1, WINDOW)
+}
+
 async fn open_window(channel: &Channel, queue: &str, size: u16) -> Result<Consumer, BrokerError> {
     // Not global: for each consumer by itself, and quorum queues take no other.
     answer("set the prefetch", channel.basic_qos(size, BasicQosOptions { global: false })).await?;
@@ -289,7 +294,7 @@ async fn lock(connection: &Connection, name: &str) -> Result<(), BrokerError> {
     loop {
         let channel = open_channel(connection).await?;
         // exclusive: one connection's, and deleted with it however it ends.
-        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let declared =
             answer("lock the dead-letter queue", channel.queue_declare(name.into(), options, FieldTable::default()))
                 .await;
@@ -311,5 +316,20 @@ async fn lock(connection: &Connection, name: &str) -> Result<(), BrokerError> {
             }
             _ => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_window_holds_what_memory_affords() {
+        let mebibyte = 1024 * 1024;
+        assert_eq!(next_window(4, 4 * mebibyte), 16);
+        assert_eq!(next_window(2, 3 * mebibyte), 10);
+        assert_eq!(next_window(4, 4_000), WINDOW, "small letters");
+        assert_eq!(next_window(1, 100 * mebibyte), 1, "one larger than all");
+        assert_eq!(next_window(4, 0), WINDOW, "empty ones");
     }
 }

@@ -118,3 +118,74 @@ fn text(value: Option<Box<RawValue>>) -> Option<String> {
 fn rfc3339(seconds: u64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?.format(&Rfc3339).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+    use lapin::message::Delivery;
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+    use crate::config::TopologyMode;
+
+    fn topology() -> Topology {
+        Topology::new("backend".to_owned(), "work".to_owned(), TopologyMode::Declare)
+    }
+
+    fn read(key: &str, headers: FieldTable, body: &str) -> DeadLetter {
+        let came = Delivery::mock(1, "elsewhere".into(), key.into(), false, body.into());
+        let properties = BasicProperties::default().with_headers(headers);
+        DeadLetter::read(&Delivery { properties, ..came }, &topology())
+    }
+
+    fn text(table: &mut FieldTable, name: &str, value: &str) {
+        table.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+
+    /// Headers with a publisher's own, of a message that RabbitMQ took out of the work queue.
+    fn dead_lettered_by_the_broker(reason: &str) -> FieldTable {
+        let (mut headers, mut death) = (FieldTable::default(), FieldTable::default());
+        text(&mut death, "queue", "work");
+        text(&mut death, "reason", reason);
+        headers.insert("x-death".into(), AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()));
+        headers.insert(headers::ATTEMPT.into(), AMQPValue::LongLongInt(4));
+        text(&mut headers, headers::ROUTING_KEY, "first");
+        headers
+    }
+
+    #[test]
+    fn what_the_broker_dead_lettered_is_believed_only_from_a_wait_queue() {
+        let of = |key| {
+            let letter = read(key, dead_lettered_by_the_broker("expired"), "");
+            (letter.exchange, letter.routing_key, letter.attempt)
+        };
+        let backend = topology().exchange().to_owned();
+        assert_eq!(of("event.status.lead"), (backend.clone(), "event.status.lead".to_owned(), 1));
+        assert_eq!(of(BACK_TO_WORK), (backend, "first".to_owned(), 4));
+        let mut ours = FieldTable::default();
+        text(&mut ours, headers::ROUTING_KEY, "first");
+        assert_eq!(read("event.status.lead", ours, "").routing_key, "first", "it says nothing of the broker");
+    }
+
+    #[test]
+    fn too_many_deliveries_are_told_apart_from_the_brokers_other_reasons() {
+        let error = |reason| read("key", dead_lettered_by_the_broker(reason), "").error.unwrap();
+        assert!(error("delivery_limit").contains("crash the worker"), "{}", error("delivery_limit"));
+        assert!(error("maxlen").ends_with("(maxlen)"), "{}", error("maxlen"));
+    }
+
+    #[test]
+    fn ids_and_status_are_the_bodys_where_they_are_text() {
+        let body = r#"{"message_id":"m","event_id":"e","team_id":7,"status":"lead"}"#;
+        let letter = read("key", FieldTable::default(), body);
+        let shown = [&letter.message_id, &letter.event_id, &letter.team_id, &letter.status];
+        assert_eq!(shown.map(Option::as_deref), [Some("m"), Some("e"), None, Some("lead")]);
+    }
+
+    #[test]
+    fn fingerprints_differ_where_letters_do() {
+        let of = |body| read("key", FieldTable::default(), body).fingerprint();
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("two"));
+    }
+}

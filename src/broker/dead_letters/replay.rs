@@ -41,8 +41,7 @@ impl HeldLetter {
     pub fn envelope(&self) -> Envelope {
         Envelope {
             timestamp: *self.delivery.properties.timestamp(),
-            message_id: None, // the old message's, which the new one replaces
-            ..Envelope::default()
+            ..Envelope::default() // without the old message's id, which the new one replaces
         }
     }
 

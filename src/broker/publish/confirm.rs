@@ -163,4 +163,16 @@ mod tests {
         mark_returned(&mut messages, &returned("k", "3"));
         assert_eq!(errors(messages), ["unconfirmed", "unconfirmed", "refused"]);
     }
+
+    #[test]
+    fn messages_are_the_same_only_if_all_four_parts_are() {
+        let came = returned("k", "1");
+        assert!(is_same(&message("k", "1"), &came));
+        let elsewhere = Outgoing { exchange: "f".to_owned(), ..message("k", "1") };
+        let properties = BasicProperties::default().with_priority(1);
+        let marked = Outgoing { properties, ..message("k", "1") };
+        for other in [message("l", "1"), message("k", "2"), elsewhere, marked] {
+            assert!(!is_same(&other, &came));
+        }
+    }
 }

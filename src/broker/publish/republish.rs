@@ -109,8 +109,7 @@ pub(in crate::broker) fn republished(came: &BasicProperties, headers: FieldTable
 
 /// Nobody reads nanoseconds.
 pub(in crate::broker) fn to_the_millisecond(at: OffsetDateTime) -> String {
-    let nanosecond = at.nanosecond() / 1_000_000 * 1_000_000;
-    at.replace_nanosecond(nanosecond).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
+    at.truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
 }
 
 pub(in crate::broker) fn shortened(error: &str) -> &str {

@@ -44,6 +44,20 @@ pub struct PublishReport {
     pub first_failure: Option<(u64, PublishError)>,
 }
 
+impl PublishReport {
+    fn add(&mut self, number: u64, result: Result<(), PublishError>) {
+        match &result {
+            Ok(()) => self.confirmed += 1,
+            Err(PublishError::Unroutable { .. }) => self.unroutable += 1,
+            Err(PublishError::Refused | PublishError::Rejected(_) | PublishError::Invalid(_)) => self.refused += 1,
+            Err(PublishError::Unconfirmed(_)) => self.unconfirmed += 1,
+        }
+        if let Err(error) = result {
+            self.first_failure.get_or_insert((number, error));
+        }
+    }
+}
+
 impl PublishStream {
     /// Connects.
     ///
@@ -106,18 +120,7 @@ impl PublishStream {
         self.channel.close().await;
         let mut report = PublishReport { confirmed: self.confirmed, ..PublishReport::default() };
         for (number, sent) in self.recent {
-            let result = sent.into_result();
-            match &result {
-                Ok(()) => report.confirmed += 1,
-                Err(PublishError::Unroutable { .. }) => report.unroutable += 1,
-                Err(PublishError::Refused | PublishError::Rejected(_) | PublishError::Invalid(_)) => {
-                    report.refused += 1;
-                }
-                Err(PublishError::Unconfirmed(_)) => report.unconfirmed += 1,
-            }
-            if let Err(error) = result {
-                report.first_failure.get_or_insert((number, error));
-            }
+            report.add(number, sent.into_result());
         }
         report
     }
@@ -144,5 +147,23 @@ impl PublishStream {
                 mark_returned(self.recent.iter_mut().map(|(_, sent)| sent), &returned);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_counts_each_outcome_and_keeps_the_first_failure() {
+        let unroutable = PublishError::Unroutable { exchange: "e".to_owned(), routing_key: "k".to_owned() };
+        let unconfirmed = || Err(PublishError::Unconfirmed("gone".to_owned()));
+        let mut report = PublishReport { confirmed: 2000, ..PublishReport::default() };
+        let results = [Ok(()), unconfirmed(), Err(PublishError::Refused), Err(unroutable), unconfirmed(), Ok(())];
+        for (number, result) in (7..).zip(results) {
+            report.add(number, result);
+        }
+        assert_eq!((report.confirmed, report.unroutable, report.refused, report.unconfirmed), (2002, 1, 1, 2));
+        assert!(matches!(report.first_failure, Some((8, PublishError::Unconfirmed(_)))), "{report:?}");
     }
 }
