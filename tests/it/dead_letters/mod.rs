@@ -4,3 +4,4 @@ pub mod dlq;
 mod half_way;
 pub mod odd_letters;
 mod replays;
+mod walk;

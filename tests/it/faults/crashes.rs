@@ -39,6 +39,27 @@ async fn message_that_crashes_worker_after_worker_takes_no_neighbour_with_it() {
 }
 
 #[tokio::test]
+async fn worker_begins_with_one_message_and_goes_on_with_a_whole_prefetch() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    world.make_each_delete_take("1.2").await;
+    world.publish_raw(&world.ending_events(10).await).await;
+    let worker = world.start_worker(&[("LIFECYCLE_PREFETCH", "4")]).await;
+    eventually("the first to be taken", async || world.depth(&world.queue).await < 10).await;
+    assert_eq!(world.depth(&world.queue).await, 9);
+    eventually("more to be taken", async || world.depth(&world.queue).await < 8).await;
+    // The first is done, and the second came to the consumer of one message before there was the other.
+    let left = world.depth(&world.queue).await;
+    assert!((4..=5).contains(&left), "{left} left");
+    world.sql("DROP TRIGGER slow ON public.snapshots").await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 10.0).await;
+    let batches = worker.metric("batch_messages_count");
+    assert!(batches < 10.0, "what has arrived is one batch: {batches}");
+    worker.stop().await;
+    assert_eq!((world.waiting().await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
 async fn worker_killed_between_commit_and_acknowledgement_leaves_what_is_applied_twice_without_harm() {
     let world = World::new().await;
     world.worker().await.stop().await;

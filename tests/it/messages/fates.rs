@@ -81,9 +81,13 @@ async fn attempts_of_a_message_that_somebody_moved_back_by_hand_begin_anew() {
     let mut headers = FieldTable::default();
     headers.insert("lifecycle-attempt".into(), AMQPValue::LongLongInt(5));
     let worker = world.worker().await;
-    world.publish_with(&[body(cursed, "confirmed", now())], &BasicProperties::default().with_headers(headers)).await;
+    let message = body(cursed, "confirmed", now());
+    let id = serde_json::from_slice::<serde_json::Value>(&message).unwrap()["message_id"].clone();
+    world.publish_with(&[message], &BasicProperties::default().with_headers(headers)).await;
     worker.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
     assert_eq!(world.dead_letters().await, 0);
+    let told = worker.logged("message failed; it waits for another attempt")[0].clone();
+    assert_eq!((&told["message_id"], &told["event_id"]), (&id, &cursed.to_string().into()));
 }
 
 #[tokio::test]
@@ -100,6 +104,8 @@ async fn message_at_the_limit_is_read_and_a_byte_more_is_too_large() {
     worker.reaches("messages_total{outcome=\"ignored\"}", 2.0).await;
     let letters = world.take_dead_letters(1).await;
     assert_eq!((letters[0].reason().as_str(), &letters[0].body), ("too_large", &too_large));
+    let counted = ["messages_total{outcome=\"applied\"}", "message_age_seconds_count"].map(|name| worker.metric(name));
+    assert_eq!(format!("{counted:?}"), "[0.0, 2.0]", "what is ignored is not applied, and has an age all the same");
 }
 
 #[tokio::test]
@@ -391,7 +397,10 @@ async fn rows_that_a_trigger_keeps_are_told() {
     let worker = world.worker().await;
     world.confirm_event(event, now()).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
+    world.publish_raw(&world.ending_events(1).await).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
     let told = worker.logged("a trigger or rule of the backend kept rows of an ended event");
+    assert_eq!(told.len(), 1, "of the other event all rows are gone: {told:?}");
     assert_eq!((told[0]["rows"].as_u64(), told[0]["event_id"].as_str()), (Some(1), Some(event.to_string().as_str())));
     let by_hand = world.run(&["delete-event", &event.to_string(), "--yes"]).await;
     assert_eq!((by_hand.code, &by_hand.json()["deleted"], &by_hand.json()["kept"]), (1, &0.into(), &1.into()));

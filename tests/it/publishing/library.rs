@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use snapshot_lifecycle::broker::{BrokerAddress, Outgoing, Publisher};
+use snapshot_lifecycle::broker::{BrokerAddress, Outgoing, PublishStream, Publisher};
 use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -43,6 +43,43 @@ async fn eight_tasks_share_a_publisher() {
     }
     publisher.close().await;
     eventually("all to be in the queue", async || world.depth(&world.queue).await == 12_000).await;
+}
+
+#[tokio::test]
+async fn stream_has_so_many_messages_in_flight_and_no_more() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let address = BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap();
+    let mut stream = PublishStream::open(&address).await.unwrap();
+    for number in 1..=5000 {
+        assert!(stream.send(number, Outgoing::status(&world.exchange, &message(Uuid::new_v4())).unwrap()).await);
+        assert!(number - stream.confirmed() <= 2000, "{number} sent, {} confirmed", stream.confirmed());
+    }
+    while stream.confirmed() < 5000 {
+        assert!(stream.listen().await);
+    }
+    let more = tokio::time::timeout(Duration::from_millis(200), stream.listen()).await;
+    assert!(more.is_err(), "there is nothing to wait for");
+    let report = stream.finish().await;
+    assert_eq!((report.confirmed, report.first_failure.is_none()), (5000, true));
+    assert_eq!(world.depth(&world.queue).await, 5000);
+}
+
+#[tokio::test]
+async fn rejected_messages_cost_their_neighbours_nothing_and_are_not_sent_again_for_ever() {
+    let world = World::new().await;
+    world.worker().await.stop().await;
+    let address = BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap();
+    let publisher = Publisher::new(address);
+    let to = |exchange| Outgoing::status(exchange, &message(Uuid::new_v4())).unwrap();
+    let (bad, good) = (to("no such exchange"), to(&world.exchange));
+    let results = publisher.publish(&[&bad, &good]).await;
+    assert!(matches!(results[..], [Err(PublishError::Rejected(_)), Ok(())]), "{results:?}");
+    let results = publisher.publish(&[&bad; 100]).await;
+    assert!(matches!(results[0], Err(PublishError::Rejected(_))), "{results:?}");
+    let last = results[99].clone().unwrap_err().to_string();
+    assert!(last.contains("too many"), "{last}");
+    publisher.close().await;
 }
 
 #[tokio::test]

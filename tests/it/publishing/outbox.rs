@@ -1,6 +1,7 @@
 //! The outbox: what the host commits is published, in order and at least once, and nothing else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -272,10 +273,10 @@ async fn migrate_tells_of_an_older_trigger_whose_columns_have_other_names() {
     assert_eq!((&trigger["on_insert"], &trigger["outdated"]), (&true.into(), &true.into()));
     assert_eq!(trigger["problem"], "it was installed by an older version");
     let worker = world.worker().await;
-    eventually("the worker to say so", async || {
-        !worker.logged("the outbox's trigger is to be installed anew, by `outbox install`").is_empty()
-    })
-    .await;
+    let anew = "the outbox's trigger is to be installed anew, by `outbox install`";
+    eventually("the worker to say so", async || !worker.logged(anew).is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await; // some looks at the outbox
+    assert_eq!(worker.logged(anew).len(), 1, "once");
     worker.stop().await;
     let anew = world.run(&["outbox", "install", "--status-column", "state"]).await.json();
     assert_eq!((&anew["installed"][0]["on_insert"], &anew["installed"][0]["outdated"]), (&false.into(), &false.into()));
@@ -415,7 +416,37 @@ async fn unroutable_record_stays_until_it_is_routable() {
     connection.close(200, "done".into()).await.ok();
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     eventually("the record to be gone", async || pending(&world).await == 0).await;
+    let again = "outbox is published again";
+    eventually("the worker to say so", async || !worker.logged(again).is_empty()).await;
+    let waits = worker.logged("outbox is not published; its records wait, trying again");
+    assert_eq!((waits.len(), worker.logged(again).len()), (1, 1), "once each: {}", worker.log_text());
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn idle_workers_keep_one_lease_and_cost_the_database_little() {
+    let world = World::new().await;
+    installed(&world).await;
+    let workers = (world.worker().await, world.worker().await);
+    let lease = async || -> (Uuid, time::OffsetDateTime) {
+        let lease = "SELECT holder, expires_at FROM snapshot_lifecycle.lease WHERE name LIKE 'outbox%'";
+        sqlx::query_as(lease).fetch_one(&world.pool).await.unwrap()
+    };
+    let transactions = async || -> i64 {
+        let count = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        sqlx::query_scalar(count).fetch_one(&world.pool).await.unwrap()
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let ((holder, expires_at), before) = (lease().await, transactions().await);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let spent = transactions().await - before;
+    let (still, later) = lease().await;
+    assert!(still == holder && later > expires_at, "it is renewed long before its end");
+    assert!(spent < 200, "{spent} transactions in four seconds");
+    set_status(&world, world.event().await, "lead").await;
+    eventually("the change to be published", async || pending(&world).await == 0).await;
+    workers.0.stop().await;
+    workers.1.stop().await;
 }
 
 #[tokio::test]

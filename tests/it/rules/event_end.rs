@@ -284,6 +284,49 @@ async fn slow_event_lets_others_pass_and_outlives_its_worker() {
 }
 
 #[tokio::test]
+async fn messages_of_one_batch_end_a_slow_event_up_to_the_latest_of_them() {
+    let world = World::new().await;
+    let (team, slow) = (world.team().await, world.event().await);
+    world.make_each_delete_take("0.6").await;
+    for _ in 0..6 {
+        world.insert(&Snapshot::of(team).event(slow)).await;
+    }
+    let minutes_ago = |minutes| now() - time::Duration::minutes(minutes);
+    world.insert(&Snapshot::of(team).event(slow).created_at(minutes_ago(10))).await;
+    let later = world.insert(&Snapshot::of(team).event(slow).created_at(minutes_ago(1))).await;
+    let worker = world.worker().await;
+    world.publish_raw(&[body(uuid::Uuid::new_v4(), "lead", now())]).await;
+    worker.reaches("messages_total{outcome=\"ignored\"}", 1.0).await;
+    // While this one is under way, the next two arrive.
+    world.publish_raw(&world.ending_events(1).await).await;
+    world.a_delete_is_under_way().await;
+    let bodies = [20, 5].map(|minutes| body(slow, "confirmed", minutes_ago(minutes)));
+    world.publish_raw(&bodies).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 3.0).await;
+    assert_eq!(world.snapshots().await, set([later]));
+    worker.stop().await;
+    assert_eq!((world.waiting().await, world.dead_letters().await), (0, 0));
+}
+
+#[tokio::test]
+async fn message_that_comes_while_its_event_is_emptied_ends_what_was_made_since() {
+    let world = World::new().await;
+    let (team, slow) = (world.team().await, world.event().await);
+    world.make_each_delete_take("0.6").await;
+    for _ in 0..10 {
+        world.insert(&Snapshot::of(team).event(slow)).await;
+    }
+    let worker = world.worker().await;
+    world.confirm_event(slow, now() - time::Duration::minutes(30)).await;
+    crate::support::eventually("some of it to be done", async || world.snapshots().await.len() < 10).await;
+    world.insert(&Snapshot::of(team).event(slow).created_at(now() - time::Duration::minutes(10))).await;
+    world.confirm_event(slow, now()).await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
+    assert_eq!(world.snapshots().await, set([]));
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn two_workers_share_a_queue_and_lose_nothing() {
     let world = World::new().await;
     let team = world.team().await;

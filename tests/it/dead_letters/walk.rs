@@ -1,0 +1,69 @@
+//! A walk over the dead-letter queue, as the commands use it.
+
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use snapshot_lifecycle::broker::{BrokerAddress, BrokerError, DeadLetterQueue, Topology};
+use snapshot_lifecycle::config::TopologyMode;
+
+use crate::dead_letters::dlq::{drain, id_of, letters, world};
+use crate::support::World;
+
+async fn open(world: &World) -> Result<DeadLetterQueue, BrokerError> {
+    let address = BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap();
+    let topology = Topology::new(world.exchange.clone(), world.queue.clone(), TopologyMode::Declare);
+    DeadLetterQueue::open(&address, &topology).await
+}
+
+/// The ids of all that a walk meets; the letter at `remove` is taken out.
+async fn walk(queue: &mut DeadLetterQueue, remove: Option<usize>) -> Vec<String> {
+    let mut ids = Vec::new();
+    while let Some(held) = queue.next().await.unwrap() {
+        if remove == Some(ids.len()) {
+            queue.remove(&held).await.unwrap();
+        }
+        ids.push(held.letter.message_id.clone().unwrap());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the_oldest_that_are_left() {
+    let world = world().await;
+    let mut ids = letters(&world, 9, "attempts_exhausted").await;
+    let mut queue = open(&world).await.unwrap();
+    assert_eq!(queue.there(), 9);
+    let later = letters(&world, 3, "attempts_exhausted").await;
+
+    let began = Instant::now();
+    assert_eq!(walk(&mut queue, Some(1)).await, ids);
+    assert_eq!(queue.arrived().await.unwrap(), 3);
+    ids.remove(1);
+    queue.give_back(100).await.unwrap();
+    assert_eq!(queue.there(), 8);
+    assert_eq!(walk(&mut queue, None).await, ids);
+    queue.give_back(5).await.unwrap();
+    assert_eq!(walk(&mut queue, None).await, ids[..5]);
+    queue.close().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "nothing was waited for in vain: {:?}", began.elapsed());
+
+    ids.extend(later);
+    let left = drain(&world, &format!("{}.dead-letter", world.queue)).await;
+    assert_eq!(left.iter().map(id_of).collect::<Vec<_>>(), ids);
+}
+
+#[tokio::test]
+async fn second_walk_waits_for_the_first_and_gives_up_after_some_seconds() {
+    let world = world().await;
+    let first = open(&world).await.unwrap();
+    let (second, ()) = tokio::join!(open(&world), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        first.close().await;
+    });
+    let second = second.expect("the first ended in time");
+    let began = Instant::now();
+    let error = open(&world).await.err().expect("the second is at work").to_string();
+    assert!(error.contains("another dlq command"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    second.close().await;
+}
