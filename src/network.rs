@@ -1,7 +1,7 @@
-//! Reaching a server whose name may stand for several addresses, some of them dead.
+//! What both servers have in common as peers on a network: several addresses behind one name, some of them dead, and TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
@@ -52,6 +52,20 @@ async fn connect_in_turn(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         failures.push("the name has no address".to_owned());
     }
     Err(io::Error::new(kind, failures.join("; ")))
+}
+
+/// Whether a host is this machine, so that nobody can listen in on the way.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether one side does not accept the other's certificate: rustls reports that through the socket's errors, in these words only.
+#[must_use]
+pub fn is_certificate_error(error: &io::Error) -> bool {
+    let text = error.to_string();
+    ["invalid peer certificate", "received fatal alert"].iter().any(|sign| text.contains(sign))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl EditedReplay {
         let body = tokio::fs::read(&self.body).await;
         let body = body.map_err(|source| DeadLettersError::File { action: "read", file: self.body.clone(), source })?;
         let body = body.trim_ascii().to_vec();
-        let letters = session.queue.there();
+        let letters = session.queue.len();
         let letter = the_one(session, &self.filter).await?;
         // With the dead letter's own properties, which stay: the time may be one of them.
         let message = decode(&body, &letter.envelope())

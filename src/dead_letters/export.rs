@@ -7,6 +7,7 @@ use super::error::DeadLettersError;
 use super::filter::Filter;
 use super::selection::Selection;
 use super::session::{DeadLetters, Progress, Session};
+use crate::broker::ExportedLetter;
 
 /// Saves dead letters whole, one JSON object a line. Nothing is changed.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Export {
         write: &mut dyn FnMut(&[u8]) -> io::Result<bool>,
     ) -> Result<Option<ExportReport>, DeadLettersError> {
         let mut walk = self.filter.walk();
-        let letters = session.queue.there();
+        let letters = session.queue.len();
         let mut selection = Selection::new(letters);
         while !walk.is_over() {
             let Some(held) = session.read().await? else { break };
@@ -80,7 +81,7 @@ impl Export {
                 continue;
             }
             selection.add(&held.letter);
-            let line = serde_json::to_vec(&held.exported()).map_err(io::Error::from);
+            let line = serde_json::to_vec(&ExportedLetter::from(&held)).map_err(io::Error::from);
             let written = line.and_then(|mut line| {
                 line.push(b'\n');
                 write(&line)

@@ -73,7 +73,7 @@ impl Replay {
         let mut running = Running {
             replay: self,
             publisher,
-            report: ReplayReport::begin(session.queue.there()),
+            report: ReplayReport::begin(session.queue.len()),
             walk: self.filter.walk(),
             marked_before: 0,
         };

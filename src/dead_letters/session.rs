@@ -62,7 +62,7 @@ impl Session<'_> {
 
     /// Returns everything to the queue, and limits what is read from now on to the first `letters`.
     pub(super) async fn restart(&mut self, letters: u32) -> Result<(), DeadLettersError> {
-        Ok(self.queue.give_back(letters).await?)
+        Ok(self.queue.requeue(letters).await?)
     }
 
     pub(super) fn progress(&self, progress: Progress) {

@@ -15,7 +15,7 @@ use super::checks::topology::{drift, exchange};
 use super::checks::version::{NEWEST, parsed, rabbitmq_version};
 use super::expectations::BrokerExpectations;
 use super::finding::Finding;
-use crate::broker::{BrokerAddress, BrokerError, Compared, Greeting, Inspection, QueueState, greeting};
+use crate::broker::{BrokerAddress, BrokerError, Comparison, Greeting, Inspection, QueueState, greeting};
 use crate::config::TopologyMode;
 
 /// For all checks together; each request has ten seconds.
@@ -37,7 +37,7 @@ pub async fn examine_rabbitmq(url: Option<&SecretString>, expected: BrokerExpect
     };
     let findings = examination.run().await;
     if let Some(inspection) = examination.inspection.into_inner() {
-        inspection.end().await;
+        inspection.close().await;
     }
     findings
 }
@@ -51,7 +51,7 @@ struct Examination {
     /// `None` where the queue does not exist or may not be read.
     work_queue: OnceCell<Option<QueueState>>,
     /// The worker's own exchanges and queues, by name.
-    topology: OnceCell<Vec<(String, Compared)>>,
+    topology: OnceCell<Vec<(String, Comparison)>>,
 }
 
 impl Examination {
@@ -103,7 +103,7 @@ impl Examination {
             }
             RabbitmqCheck::Permissions => {
                 let inspection = self.inspection().await?;
-                let mut forbidden = inspection.forbidden(*mode == TopologyMode::Declare).await?;
+                let mut forbidden = inspection.missing_permissions(*mode == TopologyMode::Declare).await?;
                 if *publishes && !inspection.may_publish(topology.exchange()).await? {
                     forbidden.push(format!("write to exchange {}, where the outbox is published", topology.exchange()));
                 }
@@ -113,7 +113,7 @@ impl Examination {
             RabbitmqCheck::DeadLetters => {
                 let inspection = self.inspection().await?;
                 let queue = inspection.state(&topology.dead_letter_queue()).await?;
-                vec![dead_letters(topology, queue, inspection.letters_are_held().await?)]
+                vec![dead_letters(topology, queue, inspection.dead_letters_are_locked().await?)]
             }
             RabbitmqCheck::ProbeExchange => {
                 if *probe {
@@ -169,7 +169,7 @@ impl Examination {
     }
 
     async fn inspection(&self) -> Result<&Inspection, BrokerError> {
-        self.inspection.get_or_try_init(|| Inspection::begin(&self.address, self.expected.topology.clone())).await
+        self.inspection.get_or_try_init(|| Inspection::open(&self.address, self.expected.topology.clone())).await
     }
 
     async fn work_queue(&self) -> Result<Option<QueueState>, BrokerError> {
@@ -182,15 +182,15 @@ impl Examination {
         Ok(self.work_queue().await?.is_some_and(|queue| queue.consumers > 0))
     }
 
-    async fn topology(&self) -> Result<&Vec<(String, Compared)>, BrokerError> {
+    async fn topology(&self) -> Result<&Vec<(String, Comparison)>, BrokerError> {
         let compare = async || {
             let inspection = self.inspection().await?;
             let mut compared = Vec::new();
             for (name, how) in inspection.own_exchanges().await? {
                 compared.push((format!("exchange {name}"), how));
             }
-            for queue in inspection.queues().await? {
-                compared.push((format!("queue {}", queue.name), queue.compared));
+            for (name, how) in inspection.queues().await? {
+                compared.push((format!("queue {name}"), how));
             }
             Ok(compared)
         };

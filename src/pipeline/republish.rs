@@ -1,7 +1,7 @@
 use super::intake::Item;
 use super::session::{End, acknowledge};
 use super::supervisor::Pipeline;
-use crate::broker::{Delivery, Outgoing, PublishError, dead_letter, wait_for_retry};
+use crate::broker::{Delivery, Outgoing, PublishError, dead_letter, restore_topology, retry_copy};
 use crate::clock;
 use crate::message::{Reason, Reject};
 use crate::telemetry::Outcome;
@@ -33,7 +33,7 @@ impl Pipeline {
             "message failed; it waits for another attempt"
         );
         let failed = if counted { attempt } else { attempt - 1 };
-        let letter = wait_for_retry(&self.options.topology, &delivery, delay, failed, error);
+        let letter = retry_copy(&self.options.topology, &delivery, delay, failed, error);
         Unsettled { delivery, letter, purpose: Purpose::Retry }
     }
 
@@ -79,7 +79,7 @@ impl Pipeline {
             tracing::warn!(letters = left.len(), %error, "letters could not be placed; their messages stay in hand");
             if matches!(error, PublishError::Unroutable { .. } | PublishError::Rejected(_)) {
                 // Somebody may have deleted an exchange or a queue of ours.
-                if let Err(error) = self.options.topology.restore(&self.options.address).await {
+                if let Err(error) = restore_topology(&self.options.topology, &self.options.address).await {
                     tracing::warn!(
                         error = error.one_line(),
                         "exchanges and queues of the worker could not be made again"

@@ -1,4 +1,3 @@
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
@@ -7,12 +6,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::config::{ConfigError, Setting};
+use crate::network::is_loopback;
 
-/// Noticed as lost after twice this: well before anybody asks why nothing happens, and RabbitMQ's documentation calls 5 to 20
-/// seconds optimal (docs/heartbeats).
+/// A lost connection is noticed after twice this time. RabbitMQ's documentation recommends 5 to 20 seconds (docs/heartbeats).
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// Where the broker is and how to log in. `Debug` shows nothing of it.
+/// Where the broker is and how to log in. `Debug` shows none of it.
 #[derive(Clone)]
 pub struct BrokerAddress {
     uri: AMQPUri,
@@ -20,28 +19,31 @@ pub struct BrokerAddress {
 }
 
 const FORM: &str = "amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…, with %2f for the vhost /";
-/// What the URL may set behind its question mark: lapin's parameters, and ours.
+/// The parameters that the URL may have behind its question mark: lapin's, and ours.
 const PARAMETERS: [&str; 8] =
     ["heartbeat", "frame_max", "channel_max", "connection_timeout", "auth_mechanism", AUTHORITY, CERTIFICATE, KEY];
 
-/// As RabbitMQ writes them (docs/uri-query-parameters): files in PEM.
+/// Files in PEM, named as RabbitMQ's clients name them (docs/uri-query-parameters).
 const AUTHORITY: &str = "cacertfile";
 const CERTIFICATE: &str = "certfile";
 const KEY: &str = "keyfile";
 
 impl BrokerAddress {
-    /// Reads the URL, and the files that it names: `cacertfile`, an authority beside the system's; `certfile` and `keyfile`, the
+    /// Parses the URL and reads the files that it names: `cacertfile`, an authority beside the system's; `certfile` and `keyfile`, the
     /// client's own certificate.
+    ///
+    /// # Errors
+    /// When the URL is missing or unusable, or a file cannot be read. The error says which part and why, without its value.
     pub fn parse(url: Option<&SecretString>) -> Result<Self, ConfigError> {
         let text = url.map(ExposeSecret::expose_secret).ok_or_else(|| ConfigError::new(Setting::BrokerUrl, FORM))?;
         let unusable = |why: String| ConfigError::new(Setting::BrokerUrl, format!("{FORM}; here {why}"));
         let url = checked(text).map_err(unusable)?;
-        // Its words may quote the value.
+        // lapin's error is left out: it may quote the value.
         let mut uri = AMQPUri::from_str(text).map_err(|_| {
             unusable("a number behind ? is none, or user, password or vhost are not percent-encoded UTF-8".to_owned())
         })?;
         if let Some(Host::Ipv6(ip)) = url.host() {
-            // lapin takes it for no host at all, and would go to localhost.
+            // lapin does not see an IPv6 literal as a host, and would connect to localhost.
             uri.authority.host = ip.to_string();
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
@@ -54,7 +56,7 @@ impl BrokerAddress {
         &self.uri.vhost
     }
 
-    /// Who logs in.
+    /// The user that logs in.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.uri.authority.userinfo.username
@@ -68,7 +70,7 @@ impl BrokerAddress {
         self.tls.clone()
     }
 
-    /// Whether TLS is spoken.
+    /// Whether the connection uses TLS.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         matches!(self.uri.scheme, AMQPScheme::AMQPS)
@@ -77,11 +79,10 @@ impl BrokerAddress {
     /// Whether the broker is on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let host = self.uri.authority.host.trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(&self.uri.authority.host)
     }
 
-    /// `host:port`, for logs.
+    /// `amqp://host:port`, for logs.
     #[must_use]
     pub fn host(&self) -> String {
         let scheme = match self.uri.scheme {
@@ -98,7 +99,7 @@ impl std::fmt::Debug for BrokerAddress {
     }
 }
 
-/// The URL, or what is wrong with it, without a word of its value.
+/// The URL, or what is wrong with it, without any part of its value.
 fn checked(text: &str) -> Result<Url, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
@@ -127,7 +128,7 @@ fn checked(text: &str) -> Result<Url, String> {
 fn tls(url: &Url) -> Result<OwnedTLSConfig, ConfigError> {
     let file = |name: &'static str| {
         let Some((_, path)) = url.query_pairs().find(|(key, _)| key == name) else { return Ok(None) };
-        // The path is no secret, and says which of three files it is.
+        // The path is no secret, and says which of the three files it is.
         std::fs::read_to_string(&*path).map(Some).map_err(|error| {
             ConfigError::new(Setting::BrokerUrl, format!("{name}= names a readable file in PEM; {path}: {error}"))
         })

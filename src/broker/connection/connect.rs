@@ -8,23 +8,30 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::address::BrokerAddress;
-use super::filtered_stream::{BrokerStream, FilteredStream, filtering_runtime};
+use super::filtered_stream::{BrokerStream, FilteredStream};
+use super::filtering_runtime::filtering_runtime;
+use crate::broker::connect_failure::ConnectFailure;
 use crate::broker::error::BrokerError;
 use crate::network::connect_first;
 
-/// lapin has no timeout of its own for connecting.
-pub(in crate::broker) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For any answer of the broker outside of publishing.
-pub(in crate::broker) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// AMQP's reply code for a close without an error.
+const REPLY_SUCCESS: u16 = 200;
+/// From the name to the end of the login: lapin has no time-out of its own for connecting.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For any answer of the broker outside of publishing: a half-open connection never answers, and lapin notices that only after two
+/// heartbeats.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that is closed is not needed any more: whoever closes it waits no longer than this.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connects under a name that `rabbitmqctl list_connections` shows.
 pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Connection, BrokerError> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let silent = |_| BrokerError::connecting(address, ConnectFailure::Silent);
-    let stream = timeout_at(deadline, reach(address)).await.map_err(silent)?;
-    let stream = stream.map_err(|error| BrokerError::connecting(address, ConnectFailure::Unreachable(error)))?;
+    let timed_out = |_| not_connected(address, ConnectFailure::TimedOut);
+    let stream = timeout_at(deadline, reach(address)).await.map_err(timed_out)?;
+    let stream = stream.map_err(|error| not_connected(address, ConnectFailure::Unreachable(error)))?;
     let uri = address.uri();
-    // lapin asks for a stream once: it does not reconnect by itself.
+    // lapin asks for a stream only once, since its recovery is off.
     let stream = Mutex::new(Some(AsyncTcpStream::Plain(FilteredStream::new(stream, uri.query.frame_max))));
     let hand_over = async move |_, _| {
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -35,29 +42,18 @@ pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -
     let login = Connection::connector(uri, filtering_runtime(), hand_over, properties);
     timeout_at(deadline, login)
         .await
-        .map_err(silent)?
-        .map_err(|error| BrokerError::connecting(address, ConnectFailure::Refused(error)))
+        .map_err(timed_out)?
+        .map_err(|error| not_connected(address, ConnectFailure::Refused(error)))
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectFailure {
-    /// No address of the name accepts, or TLS fails.
-    #[error("{0}")]
-    Unreachable(io::Error),
-    /// No answer in time.
-    #[error("no answer in time")]
-    Silent,
-    /// Something else is there.
-    #[error("what answers there does not speak AMQP 0-9-1")]
-    NoBroker,
-    /// The broker does not let us in, or went away meanwhile.
-    #[error("{}", BrokerError::words(.0))]
-    Refused(lapin::Error),
+/// The error that says where the broker was looked for, why there is no connection, and how to fix it.
+pub(super) fn not_connected(address: &BrokerAddress, failure: ConnectFailure) -> BrokerError {
+    let fix = failure.fix(address.is_encrypted());
+    BrokerError::NotConnected { server: address.host(), failure, fix }
 }
 
-/// A connection to whatever is there, through TLS where the address says so.
-pub(in crate::broker) async fn reach(address: &BrokerAddress) -> io::Result<BrokerStream> {
+/// A connection to whatever listens there, through TLS where the address says so.
+pub(super) async fn reach(address: &BrokerAddress) -> io::Result<BrokerStream> {
     let uri = address.uri();
     let stream = connect_first(&uri.authority.host, uri.authority.port).await?;
     let stream = AsyncTcpStream::Plain(stream.compat());
@@ -72,7 +68,7 @@ pub(in crate::broker) async fn open_channel(connection: &Connection) -> Result<C
     answer("open a channel", connection.create_channel()).await
 }
 
-/// Waits for the broker's answer, but not for ever: a half-open connection never answers.
+/// Waits for the broker's answer, at most for [`ANSWER_TIMEOUT`].
 pub(in crate::broker) async fn answer<T>(
     operation: &'static str,
     request: impl Future<Output = lapin::Result<T>>,
@@ -83,7 +79,12 @@ pub(in crate::broker) async fn answer<T>(
         .map_err(BrokerError::during(operation))
 }
 
-/// Closes what still answers, and does not wait for what does not.
+/// Closes a channel that is open.
+pub(in crate::broker) async fn close_channel(channel: &Channel) -> Result<(), BrokerError> {
+    answer("close a channel", channel.close(REPLY_SUCCESS, "done".into())).await
+}
+
+/// Closes the connection, at most for [`CLOSE_TIMEOUT`].
 pub(in crate::broker) async fn close(connection: &Connection) {
-    timeout(Duration::from_secs(1), connection.close(200, "done".into())).await.ok();
+    timeout(CLOSE_TIMEOUT, connection.close(REPLY_SUCCESS, "done".into())).await.ok();
 }

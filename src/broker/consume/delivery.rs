@@ -6,14 +6,14 @@ use crate::broker::headers;
 use crate::broker::topology::names::Topology;
 use crate::message::Envelope;
 
-/// One message in our hands, to be settled exactly once.
+/// One unacknowledged message.
 ///
-/// Dropped without settling, it goes back to the queue when its channel ends.
+/// Dropped without an acknowledgement it returns to the queue when its channel ends.
 pub struct Delivery {
     pub(in crate::broker) exchange: String,
     pub(in crate::broker) routing_key: String,
     pub(in crate::broker) properties: BasicProperties,
-    /// As the broker says of this delivery.
+    /// The broker's flag: it has delivered the message before.
     redelivered: bool,
     body: Vec<u8>,
     acker: Acker,
@@ -37,7 +37,7 @@ impl Delivery {
         &self.body
     }
 
-    /// What the properties say beside the body.
+    /// The properties that describe the body.
     #[must_use]
     pub fn envelope(&self) -> Envelope {
         Envelope {
@@ -48,8 +48,8 @@ impl Delivery {
         }
     }
 
-    /// Which attempt this is; the first is 1. The header counts only on what comes out of our own wait queues: a letter
-    /// that somebody moved back by hand begins anew.
+    /// Which attempt this is; the first is 1. The header counts only on what comes out of our own wait queues: a dead letter that somebody
+    /// moved back by hand starts over.
     #[must_use]
     pub fn attempt(&self, topology: &Topology) -> u32 {
         if self.exchange != topology.retry_exchange() {
@@ -59,9 +59,9 @@ impl Delivery {
             .map_or(1, |failed| failed.saturating_add(1))
     }
 
-    /// How often it was delivered before and came back, as the broker counts it for the delivery limit. Some versions write no count
-    /// at the first delivery, and a publisher's own then stands there: so it counts only on what was delivered before. There every
-    /// version has put its own in its place.
+    /// How often it was delivered before and returned, as the broker counts for the delivery limit. Some versions write no count at the
+    /// first delivery, where a publisher's own header then stays: so it is read only of a redelivered message, where every version has
+    /// overwritten it.
     pub(in crate::broker) fn deliveries(&self) -> u32 {
         if !self.redelivered {
             return 0;

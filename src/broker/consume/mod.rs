@@ -1,4 +1,4 @@
-//! Deliveries of the work queue.
+//! Deliveries from the work queue, and their acknowledgement.
 
 pub(super) mod delivery;
 pub(super) mod subscription;

@@ -7,6 +7,7 @@ use super::delivery::Delivery;
 use crate::broker::connection::address::BrokerAddress;
 use crate::broker::connection::connect::{answer, close, connect, open_channel};
 use crate::broker::error::BrokerError;
+use crate::broker::topology::ensure::ensure;
 use crate::broker::topology::names::Topology;
 
 /// Deliveries of one message from which on it is suspected of crashing its worker: far below the delivery limit, and more than a few
@@ -73,7 +74,7 @@ impl Subscription {
     }
 
     async fn start(connection: &Connection, topology: &Topology) -> Result<(Channel, Consumer), BrokerError> {
-        topology.ensure(connection).await?;
+        ensure(topology, connection).await?;
         let channel = open_channel(connection).await?;
         let consumer = consume(&channel, topology.queue(), 1).await?;
         Ok((channel, consumer))
@@ -162,7 +163,8 @@ async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Consum
     // Before consuming, because lapin keeps deliveries in an unbounded buffer: this is the memory bound. global is false:
     // quorum queues refuse a global prefetch.
     answer("set the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
-    // no_ack is false: acknowledged after the commit. exclusive is false: replicas share the queue. The broker names the consumer.
+    // The defaults: with acknowledgements, which follow the commit; not exclusive, because replicas share the queue. The broker names
+    // the consumer.
     let options = BasicConsumeOptions::default();
     answer("consume", channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await
 }

@@ -4,10 +4,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::queue::HeldLetter;
+use super::held_letter::HeldLetter;
 use super::read::DeadLetter;
 
-/// A letter with everything it consists of.
+/// A dead letter with everything it consists of.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportedLetter {
     /// As `dlq list` shows it.
@@ -15,18 +15,17 @@ pub struct ExportedLetter {
     pub letter: DeadLetter,
     /// The AMQP properties that are set, without the headers.
     pub properties: Map<String, Value>,
-    /// The headers, the broker's included but for its count of deliveries, to which each look adds. Bytes that are not UTF-8 are replaced.
+    /// The headers, with the broker's own but without its count of deliveries, which each `dlq` command raises. Bytes that are not UTF-8
+    /// are replaced.
     pub headers: Map<String, Value>,
     /// The body where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
 }
 
-impl HeldLetter {
-    /// Everything of it.
-    #[must_use]
-    pub fn exported(&self) -> ExportedLetter {
-        let from = &self.delivery.properties;
+impl From<&HeldLetter> for ExportedLetter {
+    fn from(held: &HeldLetter) -> Self {
+        let from = &held.delivery.properties;
         let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|value| json!(value.as_str()));
         let mut headers = from.headers().as_ref().map(table).unwrap_or_default();
         for count in ["x-delivery-count", "x-acquired-count"] {
@@ -46,11 +45,11 @@ impl HeldLetter {
             ("user_id", text(from.user_id())),
             ("app_id", text(from.app_id())),
         ];
-        ExportedLetter {
-            letter: self.letter.clone(),
+        Self {
+            letter: held.letter.clone(),
             properties: properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             headers,
-            body_base64: std::str::from_utf8(self.body()).is_err().then(|| BASE64_STANDARD.encode(self.body())),
+            body_base64: std::str::from_utf8(held.body()).is_err().then(|| BASE64_STANDARD.encode(held.body())),
         }
     }
 }

@@ -1,97 +1,84 @@
-//! The dead-letter queue in the hands of an operator's command.
+//! The dead-letter queue during a `dlq` command.
 //!
-//! Letters are taken in order and held unacknowledged; those that are not removed go back to their places when the command
-//! ends; one that is killed, or loses its connection, leaves that to the broker, which keeps every letter but not their order. One
-//! command at a time: it holds an exclusive queue as a lock, so a look never hides letters
-//! from a replay, nor a replay from a look. Giving back counts as a delivery up to RabbitMQ 4.2; the queue's delivery
-//! limit is out of reach for that reason, and the count is dropped from what is replayed.
+//! Letters are read in order and held unacknowledged. Those that are not removed return to their places when the command ends. When it
+//! is killed or loses its connection, the broker returns them: then no letter is lost, but their order may change. One command works
+//! at a time, with an exclusive queue as its lock, so a `dlq list` never hides letters from a replay, nor a replay from a list.
+//! Requeuing counts as a delivery up to RabbitMQ 4.2; the queue's delivery limit is out of reach for that reason, and the count is
+//! dropped from what is replayed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
-};
-use lapin::protocol::AMQPSoftError;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::held_letter::HeldLetter;
+use super::lock::lock;
 use super::read::DeadLetter;
+use super::window::{FIRST_WINDOW, MAX_WINDOW, next_window, open_window};
 use crate::broker::connection::address::BrokerAddress;
-use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::connection::connect::{answer, close, close_channel, connect, open_channel};
 use crate::broker::error::BrokerError;
 use crate::broker::topology::depth::{depth, waiting};
 use crate::broker::topology::names::Topology;
 
-/// Letters in our memory at once, at most. A consumer that has received so many is replaced by a new one, with a prefetch of its
-/// own, while what was received stays unacknowledged.
-const WINDOW: u16 = 500;
-/// At first, when nobody knows how large they are.
-const FIRST_WINDOW: u16 = 4;
-/// Bodies in our memory at once, as far as those before tell.
-const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// Entries up to which an Erlang map is sorted.
+/// Entries up to which an Erlang map is sorted (MAP_SMALL_MAP_LIMIT of its runtime).
 const SORTED: usize = 32;
-/// Commands under way at once. With 32 the broker's channel begins to put several into one.
+/// Commands in flight at once. With 32 the broker's channel begins to merge several into one.
 const COMMANDS: usize = 16;
-/// A dead letter that is in the queue arrives sooner; one that does not is in somebody else's hands, unless RabbitMQ is still encoding it.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Without a dead letter for so long, the queue is asked whether it has one left: a quorum queue counts what has expired behind
-/// another until its turn comes, as `doctor --probe` leaves it.
+/// A dead letter in the queue arrives sooner; one that does not is held by another consumer, unless RabbitMQ is still encoding it.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this time without a dead letter the queue is asked whether it has one left: a quorum queue counts what has expired behind
+/// another message until its turn comes, as the probe of `doctor --probe` does.
 const SILENCE: Duration = Duration::from_secs(1);
-/// For that answer: RabbitMQ encodes tens of thousands of tables inside one another for seconds, at each delivery but the first.
-const ENCODED_WITHIN: Duration = Duration::from_mins(2);
-/// At the end of a command; what is held then goes back with the connection, in any order.
-const GIVE_BACK_WITHIN: Duration = Duration::from_mins(1);
-/// For another `dlq` command to end.
-const LOCK_WITHIN: Duration = Duration::from_secs(5);
+/// For that answer: RabbitMQ takes seconds to encode tens of thousands of nested tables, at each delivery but the first.
+const ENCODING_TIMEOUT: Duration = Duration::from_mins(2);
+/// For requeuing at the end of a command. Beyond it the letters return with the end of the connection, in any order.
+const REQUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The letters that are in the queue at the time of opening, the oldest first.
 pub struct DeadLetterQueue {
     connection: Connection,
     channel: Channel,
     topology: Topology,
-    /// Received and not yet handed out.
+    /// Received and not yet returned by [`Self::next`].
     window: VecDeque<Delivery>,
-    /// How many to take next.
+    /// How many to receive next.
     next_window: u16,
-    /// Delivery tags that are neither removed nor given back.
-    outstanding: BTreeSet<u64>,
+    /// Delivery tags that are neither removed nor requeued.
+    unacknowledged: BTreeSet<u64>,
     /// The last delivery tag of each consumer so far.
-    ends: Vec<u64>,
-    /// At the last count, without what was removed since.
+    last_tags: Vec<u64>,
+    /// Letters at the last count, without those that were removed since.
     counted: u32,
     /// Where a walk ends.
-    there: u32,
+    len: u32,
     received: u32,
     removed: u32,
 }
 
-/// A letter in our hands: removed by [`DeadLetterQueue::remove`], or else it goes back to its place.
-pub struct HeldLetter {
-    /// As it is shown.
-    pub letter: DeadLetter,
-    pub(in crate::broker) delivery: Delivery,
-}
-
 impl DeadLetterQueue {
-    /// Connects, waits a few seconds for another command to end, and counts what is there.
+    /// Connects, waits a few seconds for another `dlq` command to end, and counts the letters.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, the queue is missing, or another command is still at work.
     pub async fn open(address: &BrokerAddress, topology: &Topology) -> Result<Self, BrokerError> {
         let connection = connect(address, "dlq").await?;
         match Self::start(&connection, topology).await {
-            Ok((channel, there)) => Ok(Self {
+            Ok((channel, len)) => Ok(Self {
                 connection,
                 channel,
                 topology: topology.clone(),
                 window: VecDeque::new(),
                 next_window: FIRST_WINDOW,
-                outstanding: BTreeSet::new(),
-                ends: Vec::new(),
-                counted: there,
-                there,
+                unacknowledged: BTreeSet::new(),
+                last_tags: Vec::new(),
+                counted: len,
+                len,
                 received: 0,
                 removed: 0,
             }),
@@ -105,36 +92,45 @@ impl DeadLetterQueue {
     async fn start(connection: &Connection, topology: &Topology) -> Result<(Channel, u32), BrokerError> {
         lock(connection, &topology.dead_letter_lock()).await?;
         let channel = open_channel(connection).await?;
-        let there = depth(&channel, &topology.dead_letter_queue()).await?;
-        Ok((channel, there))
+        let len = depth(&channel, &topology.dead_letter_queue()).await?;
+        Ok((channel, len))
     }
 
-    /// How many letters a walk meets.
+    /// Letters that were in the queue when it was opened, or those of the next walk after [`Self::requeue`].
     #[must_use]
-    pub const fn there(&self) -> u32 {
-        self.there
+    pub const fn len(&self) -> u32 {
+        self.len
     }
 
-    /// The next letter; `None` after the last of those that were there, even if more have arrived.
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The next letter; `None` after the last of [`Self::len`], even if more have arrived.
+    ///
+    /// # Errors
+    /// When the connection is lost or the queue is deleted.
     pub async fn next(&mut self) -> Result<Option<HeldLetter>, BrokerError> {
-        if self.window.is_empty() && self.received < self.there {
-            self.receive(self.there, true).await?;
+        if self.window.is_empty() && self.received < self.len {
+            self.receive(self.len, true).await?;
         }
         let Some(delivery) = self.window.pop_front() else { return Ok(None) };
         Ok(Some(HeldLetter { letter: DeadLetter::read(&delivery, &self.topology), delivery }))
     }
 
-    /// Takes the next letters, never more than are left of those that were there. The consumer ends before any of them is
-    /// acknowledged: that would make room for letters that arrived later.
+    /// Receives the next letters, never more than are left up to `end`. The consumer ends before any of them is acknowledged, which
+    /// would let letters in that arrived later.
     ///
-    /// Not to be dropped half-way: what has arrived would not be known, and the order lost when it is given back.
+    /// Not cancel-safe: dropped half-way it forgets what has arrived, and requeuing would change the order.
     async fn receive(&mut self, end: u32, keep: bool) -> Result<(), BrokerError> {
-        let size = u16::try_from(end - self.received).unwrap_or(WINDOW).min(self.next_window);
+        let size = u16::try_from(end - self.received).unwrap_or(MAX_WINDOW).min(self.next_window);
         let mut consumer = open_window(&self.channel, &self.topology.dead_letter_queue(), size).await?;
         let (mut last, mut count, mut bytes) = (None, 0, 0);
         while count < size {
             let Some(delivery) = self.next_of(&mut consumer).await? else { break };
-            self.outstanding.insert(delivery.delivery_tag);
+            self.unacknowledged.insert(delivery.delivery_tag);
             last = Some(delivery.delivery_tag);
             count += 1;
             bytes += delivery.data.len();
@@ -145,21 +141,21 @@ impl DeadLetterQueue {
         let cancelled = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         answer("read the dead-letter queue", cancelled).await?;
         self.received += u32::from(count);
-        self.ends.extend(last);
+        self.last_tags.extend(last);
         if count == 0 {
             tracing::warn!(
                 missing = end - self.received,
-                "dead letters did not arrive: they have expired, or another program holds or takes them"
+                "dead letters did not arrive: they have expired, or another program holds or removes them"
             );
-            (self.counted, self.there) = (self.received, self.received);
+            (self.counted, self.len) = (self.received, self.received);
         }
         self.next_window = next_window(usize::from(count), bytes);
         Ok(())
     }
 
-    /// The next delivery; `None` where the queue has none left for us.
+    /// The next delivery; `None` where the queue has none left for this consumer.
     async fn next_of(&self, consumer: &mut Consumer) -> Result<Option<Delivery>, BrokerError> {
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DELIVERY_TIMEOUT;
         let mut last = false;
         loop {
             match timeout(SILENCE, consumer.next()).await {
@@ -168,62 +164,78 @@ impl DeadLetterQueue {
                 Ok(None) => {
                     return Err(BrokerError::Topology("the dead-letter queue was deleted meanwhile".to_owned()));
                 }
-                Err(_) if last || Instant::now() >= until => return Ok(None),
+                Err(_) if last || Instant::now() >= deadline => return Ok(None),
                 Err(_) => last = self.left().await? == 0,
             }
         }
     }
 
-    /// Dead letters that nobody has taken yet. The answer comes on the channel of the deliveries, behind those that are on their way.
+    /// Dead letters that are ready. The answer comes on the channel of the deliveries, behind those that are on their way.
     async fn left(&self) -> Result<u32, BrokerError> {
         const WHAT: &str = "read the dead-letter queue";
+        // passive: asks, never creates.
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.topology.dead_letter_queue();
         let asked = self.channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
-        let answered = timeout(ENCODED_WITHIN, asked).await.map_err(|_| BrokerError::TimedOut(WHAT))?;
+        let answered = timeout(ENCODING_TIMEOUT, asked).await.map_err(|_| BrokerError::TimedOut(WHAT))?;
         Ok(answered.map_err(BrokerError::during(WHAT))?.message_count())
     }
 
-    /// How many letters arrived since opening, beside those that were there.
+    /// Letters that arrived after opening.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
     pub async fn arrived(&self) -> Result<u32, BrokerError> {
         let ready = depth(&self.channel, &self.topology.dead_letter_queue()).await?;
         Ok((ready + self.received).saturating_sub(self.counted))
     }
 
-    /// Messages that failed and wait for another attempt. On a channel of its own, which ends where the user may not look.
+    /// Retry copies in the wait queues. Asked on a channel of its own, which the broker closes where the user has no permission.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or refuses.
     pub async fn retries_waiting(&self) -> Result<u32, BrokerError> {
         let channel = open_channel(&self.connection).await?;
         let waiting = waiting(&channel, &self.topology).await?;
-        answer("close a channel", channel.close(200, "done".into())).await?;
+        close_channel(&channel).await?;
         Ok(waiting)
     }
 
     /// Messages ready in the work queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or refuses.
     pub async fn work_waiting(&self) -> Result<u32, BrokerError> {
         depth(&self.channel, self.topology.queue()).await
     }
 
-    /// Acknowledges: the letter leaves the queue.
+    /// Acknowledges the letter, which removes it from the queue.
+    ///
+    /// # Errors
+    /// When the connection is lost.
     pub async fn remove(&mut self, held: &HeldLetter) -> Result<(), BrokerError> {
         let removed = held.delivery.acker.ack(BasicAckOptions::default());
         if removed.await.map_err(BrokerError::during("remove a dead letter"))? {
-            self.outstanding.remove(&held.delivery.delivery_tag);
+            self.unacknowledged.remove(&held.delivery.delivery_tag);
             self.removed += 1;
             return Ok(());
         }
         Err(BrokerError::Topology(
-            "the connection ended before a letter could be removed; it is still there".to_owned(),
+            "the connection ended before a letter could be removed; it is still in the queue".to_owned(),
         ))
     }
 
-    /// Gives back what was not removed, so that the next look begins with the oldest again and ends with what are then the
-    /// first `first` letters.
+    /// Requeues what was not removed, so that the next walk begins with the oldest letter again and ends with what are then the first
+    /// `first` letters.
     ///
     /// A quorum queue keeps what was returned apart from the rest, in the order of returning, and delivers it first. So the order
-    /// stays only if all letters are taken and then returned from the first to the last, few at a time: what comes in one
+    /// stays only if all letters are received and then returned from the first to the last, few at a time: what comes in one
     /// command the broker returns in the order of Erlang maps, by consumer and then by letter, and those are sorted up to 32
     /// entries.
-    pub async fn give_back(&mut self, first: u32) -> Result<(), BrokerError> {
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn requeue(&mut self, first: u32) -> Result<(), BrokerError> {
         self.window.clear();
         while self.received < self.counted {
             self.receive(self.counted, false).await?;
@@ -231,14 +243,14 @@ impl DeadLetterQueue {
         let queue = self.topology.dead_letter_queue();
         let mut ready = depth(&self.channel, &queue).await?;
         let mut commands = 0;
-        for end in std::mem::take(&mut self.ends) {
-            let later = self.outstanding.split_off(&(end + 1));
-            let of_one_consumer: Vec<_> = std::mem::replace(&mut self.outstanding, later).into_iter().collect();
+        for end in std::mem::take(&mut self.last_tags) {
+            let later = self.unacknowledged.split_off(&(end + 1));
+            let of_one_consumer: Vec<_> = std::mem::replace(&mut self.unacknowledged, later).into_iter().collect();
             for sorted in of_one_consumer.chunks(SORTED) {
-                // multiple: all that is outstanding up to that one.
+                // multiple: everything unacknowledged up to this tag.
                 let options = BasicNackOptions { multiple: true, requeue: true };
                 let last = sorted[sorted.len() - 1];
-                answer("give letters back", self.channel.basic_nack(last, options)).await?;
+                answer("requeue dead letters", self.channel.basic_nack(last, options)).await?;
                 ready += u32::try_from(sorted.len()).unwrap_or(u32::MAX);
                 commands += 1;
                 if commands % COMMANDS == 0 {
@@ -248,88 +260,22 @@ impl DeadLetterQueue {
         }
         self.until_ready(ready).await?;
         self.counted -= std::mem::take(&mut self.removed);
-        (self.there, self.received) = (first.min(self.counted), 0);
+        (self.len, self.received) = (first.min(self.counted), 0);
         Ok(())
     }
 
-    /// Waits until the queue has taken back what was returned: with too many commands under way the broker puts several into one.
+    /// Waits until the queue has as many ready: with too many commands in flight the broker would merge several into one.
     async fn until_ready(&self, count: u32) -> Result<(), BrokerError> {
-        let until = Instant::now() + PATIENCE;
-        while depth(&self.channel, &self.topology.dead_letter_queue()).await? < count && Instant::now() < until {
+        let deadline = Instant::now() + DELIVERY_TIMEOUT;
+        while depth(&self.channel, &self.topology.dead_letter_queue()).await? < count && Instant::now() < deadline {
             sleep(Duration::from_millis(2)).await;
         }
         Ok(())
     }
 
-    /// Gives everything back and lets go of the queue.
+    /// Requeues everything and closes the connection, which releases the lock.
     pub async fn close(mut self) {
-        timeout(GIVE_BACK_WITHIN, self.give_back(0)).await.ok();
+        timeout(REQUEUE_TIMEOUT, self.requeue(0)).await.ok();
         close(&self.connection).await;
-    }
-}
-
-impl HeldLetter {
-    /// The bytes as they came.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.delivery.data
-    }
-}
-
-/// How many letters to take next, by the size of those before.
-fn next_window(letters: usize, bytes: usize) -> u16 {
-    let affordable = WINDOW_BYTES * letters / bytes.max(1);
-    u16::try_from(affordable).unwrap_or(WINDOW).clamp(1, WINDOW)
-}
-
-async fn open_window(channel: &Channel, queue: &str, size: u16) -> Result<Consumer, BrokerError> {
-    // Not global: for each consumer by itself, and quorum queues take no other.
-    answer("set the prefetch", channel.basic_qos(size, BasicQosOptions { global: false })).await?;
-    let consume = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-    answer("read the dead-letter queue", consume).await
-}
-
-async fn lock(connection: &Connection, name: &str) -> Result<(), BrokerError> {
-    let until = Instant::now() + LOCK_WITHIN;
-    loop {
-        let channel = open_channel(connection).await?;
-        // exclusive: one connection's, and deleted with it however it ends.
-        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let declared =
-            answer("lock the dead-letter queue", channel.queue_declare(name.into(), options, FieldTable::default()))
-                .await;
-        let Err(error) = declared else { return Ok(()) };
-        let BrokerError::Failed { cause, .. } = &error else { return Err(error) };
-        match BrokerError::soft_error(cause) {
-            Some(AMQPSoftError::RESOURCELOCKED) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
-            Some(AMQPSoftError::RESOURCELOCKED) => {
-                return Err(BrokerError::Topology(
-                    "another dlq command is at work on this queue; wait for it, or end it".to_owned(),
-                ));
-            }
-            Some(AMQPSoftError::ACCESSREFUSED) => {
-                tracing::warn!(
-                    queue = name,
-                    "no permission to configure the lock queue: make sure that no other dlq command is at work"
-                );
-                return Ok(());
-            }
-            _ => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn next_window_holds_what_memory_affords() {
-        let mebibyte = 1024 * 1024;
-        assert_eq!(next_window(4, 4 * mebibyte), 16);
-        assert_eq!(next_window(2, 3 * mebibyte), 10);
-        assert_eq!(next_window(4, 4_000), WINDOW, "small letters");
-        assert_eq!(next_window(1, 100 * mebibyte), 1, "one larger than all");
-        assert_eq!(next_window(4, 0), WINDOW, "empty ones");
     }
 }

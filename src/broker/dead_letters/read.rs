@@ -5,18 +5,19 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::death::Death;
 use crate::broker::headers;
 use crate::broker::topology::names::{BACK_TO_WORK, Topology};
 use crate::message::Reason;
 
-/// One dead letter as it is shown.
+/// A dead letter as it is shown.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetter {
-    /// The property, or the body's field.
+    /// From the property, or else from the body.
     pub message_id: Option<String>,
-    /// Why it is here.
+    /// Why it was dead-lettered.
     pub reason: Option<String>,
-    /// The text for a person.
+    /// What went wrong, for a person.
     pub error: Option<String>,
     /// From the body, where it can be read.
     pub event_id: Option<String>,
@@ -30,9 +31,9 @@ pub struct DeadLetter {
     pub replay_count: u32,
     /// Which attempt failed.
     pub attempt: u32,
-    /// Where it first came from.
+    /// The exchange it was first published to.
     pub exchange: String,
-    /// With which routing key.
+    /// The routing key it was first published with.
     pub routing_key: String,
     /// Bytes of the body.
     pub size: usize,
@@ -41,15 +42,17 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// What RabbitMQ itself dead-lettered still has all headers that a publisher gave it. Of those only the count of replays is
-    /// believed, which a publisher can but raise, against its own message; and what our own wait queues gave back has been written by
-    /// us. `x-death` is the broker's, but up to 3.13 a publisher may write an entry beforehand, of which the broker keeps the exchange:
-    /// so such a message belongs to the backend's.
+    /// Reads a letter, and decides which headers to believe.
+    ///
+    /// A message that RabbitMQ itself dead-lettered still has every header that its publisher gave it. Of those only the count of replays
+    /// is believed, which a publisher can only raise, to the disadvantage of its own message. The headers of a message that came out of
+    /// a wait queue were written by the worker. `x-death` is the broker's, but up to 3.13 a publisher may write an entry beforehand, of
+    /// which the broker keeps the exchange: so such a message is taken for one of the backend's exchange.
     pub(in crate::broker) fn read(delivery: &lapin::message::Delivery, topology: &Topology) -> Self {
         let properties = &delivery.properties;
         let came = properties.headers().as_ref();
-        // Of ours the broker says nothing; it does of what somebody moved here through a queue of their own.
-        let brokers = headers::death(came).filter(|death| topology.has_queue(&death.queue));
+        // The broker says nothing of letters that the worker published. It does of what somebody moved here through another queue.
+        let brokers = Death::read(came).filter(|death| topology.has_queue(&death.queue));
         let from_wait_queue = delivery.routing_key.as_str() == BACK_TO_WORK;
         let believed = came.filter(|_| brokers.is_none() || from_wait_queue);
         let body: BodyFields = serde_json::from_slice(&delivery.data).unwrap_or_default();
@@ -86,13 +89,13 @@ impl DeadLetter {
         }
     }
 
-    /// When it became a dead letter, where that can be read.
+    /// When it was dead-lettered, where that can be read.
     #[must_use]
     pub fn at(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.dead_lettered_at.as_deref()?, &Rfc3339).ok()
     }
 
-    /// A number that differs between letters that differ; the same for the same letter at each look of one program.
+    /// A fingerprint: equal each time that one program reads the same letter.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -101,7 +104,7 @@ impl DeadLetter {
     }
 }
 
-/// What can be read of a body that may be anything.
+/// The fields of a body that may be anything.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct BodyFields {

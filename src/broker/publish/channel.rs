@@ -2,7 +2,7 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 
 use crate::broker::connection::address::BrokerAddress;
-use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::connection::connect::{answer, close, close_channel, connect, open_channel};
 use crate::broker::error::BrokerError;
 
 /// A connection for publishing, with its one channel in confirm mode.
@@ -32,7 +32,7 @@ impl ConfirmChannel {
 
     /// Another channel on the same connection.
     pub(super) async fn reopen(self) -> Result<Self, BrokerError> {
-        answer("close a channel", self.channel.close(200, "done".into())).await?;
+        close_channel(&self.channel).await?;
         Self::on(self.connection).await
     }
 

@@ -1,6 +1,7 @@
 use lapin::Error;
 
 use crate::broker::error::BrokerError;
+use crate::broker::reply::{is_rejection, reply_text};
 use crate::message::InvalidStatusMessage;
 
 /// Why a message is not safely in a queue.
@@ -32,8 +33,8 @@ pub enum PublishError {
 impl PublishError {
     /// For a message in flight when its channel or connection ended with this error.
     pub(super) fn channel_ended(error: &Error) -> Self {
-        let text = BrokerError::words(error).replace(['\r', '\n'], " ");
-        if BrokerError::is_rejection(error) { Self::Rejected(text) } else { Self::Unconfirmed(text) }
+        let text = reply_text(error).replace(['\r', '\n'], " ");
+        if is_rejection(error) { Self::Rejected(text) } else { Self::Unconfirmed(text) }
     }
 
     /// For every message, where no connection can be made.

@@ -3,6 +3,7 @@
 mod channel;
 mod confirm;
 pub(super) mod error;
+pub(super) mod frame_fit;
 pub(super) mod outgoing;
 pub(super) mod publisher;
 pub(super) mod republish;

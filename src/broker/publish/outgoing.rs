@@ -4,7 +4,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage};
 
-/// A message to publish: where to, and everything it consists of.
+/// A message to publish: exchange, routing key, properties and body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     pub(in crate::broker) exchange: String,
@@ -17,12 +17,15 @@ pub struct Outgoing {
 pub(in crate::broker) const PERSISTENT: u8 = 2;
 
 impl Outgoing {
-    /// A status message to the exchange, persistent and described as the interface says.
+    /// A status message: persistent, with the properties that the interface names.
+    ///
+    /// # Errors
+    /// When the message has no JSON form.
     pub fn status(exchange: &str, message: &StatusMessage) -> Result<Self, InvalidStatusMessage> {
         Ok(Self::status_as_written(exchange, message, message.to_json()?))
     }
 
-    /// The same with the body as somebody wrote it, of which `message` is the meaning.
+    /// The same with the body as somebody wrote it; `message` is what it means.
     #[must_use]
     pub fn status_as_written(exchange: &str, message: &StatusMessage, body: Vec<u8>) -> Self {
         let mut properties = BasicProperties::default()
@@ -42,7 +45,7 @@ impl Outgoing {
     #[must_use]
     pub fn status_probe(exchange: &str) -> Self {
         let message = StatusMessage::new(Uuid::nil(), EventStatus::Lead, clock::now());
-        // Written by hand, so that it always has a JSON form.
+        // Written by hand, so that nothing can fail.
         let body = format!(
             r#"{{"event_id":"{}","status":"lead","occurred_at":"1970-01-01T00:00:00Z","probe":"snapshot-lifecycle doctor"}}"#,
             message.event_id
@@ -50,7 +53,7 @@ impl Outgoing {
         Self::status_as_written(exchange, &message, body.into_bytes())
     }
 
-    /// A letter that expires at once: the queue has no exchange of its own for what expires, so it is forgotten.
+    /// A message for the dead-letter queue that expires at once. That queue dead-letters to no exchange, so the message is dropped.
     #[must_use]
     pub fn dead_letter_probe(exchange: &str) -> Self {
         let properties = BasicProperties::default()

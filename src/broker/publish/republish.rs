@@ -1,10 +1,11 @@
-//! Messages that go on elsewhere: to the dead-letter queue, or into a wait queue for another try.
+//! Copies of a delivery: a dead letter, or a retry copy that comes back after its delay.
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::frame_fit::fit_into_frame;
 use super::outgoing::{Outgoing, PERSISTENT};
 use crate::broker::consume::delivery::Delivery;
 use crate::broker::headers;
@@ -12,12 +13,12 @@ use crate::broker::topology::names::Topology;
 use crate::message::Reject;
 use crate::policy::DELAYS;
 
-/// The broker refuses a frame of headers that does not fit; a text for a person need not be longer.
-const LONGEST_ERROR: usize = 500;
-/// AMQP's limit for names of exchanges and routing keys.
-pub(in crate::broker) const LONGEST_NAME: usize = 255;
+/// Headers must fit into a frame; a text for a person need not be longer.
+const MAX_ERROR_BYTES: usize = 500;
+/// AMQP's limit for the names of exchanges and for routing keys (0-9-1, short strings).
+pub(in crate::broker) const MAX_NAME_BYTES: usize = 255;
 
-/// The letter for a message that failed for good: body and application headers as they came, and why it is here.
+/// The dead letter of a message: body and application headers as they came, with the reason.
 #[must_use]
 pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, now: OffsetDateTime) -> Outgoing {
     let (mut headers, routing_key) = headers_with_origin(topology, delivery);
@@ -33,9 +34,9 @@ pub fn dead_letter(topology: &Topology, delivery: &Delivery, reject: &Reject, no
     }
 }
 
-/// The same message, to come back after the delay. `failed`: attempts that count.
+/// The retry copy of a message, which comes back after the delay. `failed`: attempts that count.
 #[must_use]
-pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, failed: u32, error: &str) -> Outgoing {
+pub fn retry_copy(topology: &Topology, delivery: &Delivery, delay: usize, failed: u32, error: &str) -> Outgoing {
     let (mut headers, _) = headers_with_origin(topology, delivery);
     headers::set_count(&mut headers, headers::ATTEMPT, failed);
     set_error(&mut headers, error);
@@ -47,21 +48,21 @@ pub fn wait_for_retry(topology: &Topology, delivery: &Delivery, delay: usize, fa
     }
 }
 
-/// The text for a person, and what had to be left out for the letter to be sent at all.
+/// Sets the text for a person, with the names of the headers that did not fit.
 pub(in crate::broker) fn set_error(headers: &mut FieldTable, error: &str) {
-    let left_out = headers::fit(headers).map(|left_out| format!("; {left_out}")).unwrap_or_default();
+    let left_out = fit_into_frame(headers).map(|left_out| format!("; {left_out}")).unwrap_or_default();
     headers::set_text(headers, headers::ERROR, &format!("{}{}", shortened(error), shortened(&left_out)));
 }
 
-/// Headers that say where the message first came from, and its first routing key. One that comes out of a wait queue says
-/// so itself; nobody else is believed.
+/// The headers with the exchange and routing key that the message was first published with, and that routing key. A message from a wait
+/// queue has them already; no other is believed.
 fn headers_with_origin(topology: &Topology, delivery: &Delivery) -> (FieldTable, String) {
     let came = delivery.properties.headers().as_ref();
     let mut kept = headers::without_the_brokers_and_ours(came);
     let from_wait_queue = delivery.exchange == topology.retry_exchange();
     let first = |name, now: &String| {
         headers::text(came, name)
-            .filter(|text| from_wait_queue && text.len() <= LONGEST_NAME)
+            .filter(|text| from_wait_queue && text.len() <= MAX_NAME_BYTES)
             .unwrap_or_else(|| now.clone())
     };
     let exchange = first(headers::EXCHANGE, &delivery.exchange);
@@ -73,8 +74,8 @@ fn headers_with_origin(topology: &Topology, delivery: &Delivery) -> (FieldTable,
     (kept, routing_key)
 }
 
-/// The application's properties. Not `expiration`, which would delete the letter; not `user_id`, which the broker compares
-/// with our own user and closes the channel; and persistent whatever it was.
+/// The application's properties. Without `expiration`, which would delete the copy; without `user_id`, which the broker compares with
+/// our own user and closes the channel; and persistent in any case.
 pub(in crate::broker) fn republished(came: &BasicProperties, headers: FieldTable) -> BasicProperties {
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
     if let Some(value) = came.content_type() {
@@ -107,11 +108,11 @@ pub(in crate::broker) fn republished(came: &BasicProperties, headers: FieldTable
     properties
 }
 
-/// Nobody reads nanoseconds.
+/// RFC 3339 without micro- and nanoseconds, which nobody reads.
 pub(in crate::broker) fn to_the_millisecond(at: OffsetDateTime) -> String {
     at.truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
 }
 
 pub(in crate::broker) fn shortened(error: &str) -> &str {
-    &error[..error.floor_char_boundary(LONGEST_ERROR)]
+    &error[..error.floor_char_boundary(MAX_ERROR_BYTES)]
 }

@@ -11,16 +11,16 @@ use crate::broker::connection::address::BrokerAddress;
 use crate::config::ConfigError;
 use crate::message::StatusMessage;
 
-/// In flight at once: the confirms of one group share a deadline.
+/// Messages in flight at once: the confirms of one group share a deadline.
 const GROUP: usize = 1_000;
-/// No call waits longer; 30 years.
-const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
+/// No call waits longer; 30 years, so that the deadline is an instant that exists.
+const MAX_TIMEOUT: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Publishes status messages from a Rust program: persistent, mandatory, each confirmed by the broker.
 ///
 /// Connects at the first message and again after any failure. What the broker did not confirm is published again, with
-/// growing pauses, until the time-out; so a message may arrive twice, which does no harm: the second finds no rows.
-/// Unroutable, refused, rejected and invalid messages are answered at once.
+/// growing delays, until the timeout; so a message may arrive twice, which does no harm: the second finds no rows.
+/// Unroutable, refused, rejected and invalid messages fail at once.
 ///
 /// May be shared between tasks by reference or in an `Arc`; they take turns on one connection.
 ///
@@ -43,13 +43,16 @@ pub struct StatusPublisher {
 }
 
 impl StatusPublisher {
-    /// Does not connect yet. Fails where the URL cannot be read.
+    /// Does not connect yet.
+    ///
+    /// # Errors
+    /// When the URL is unusable, or a file that it names cannot be read.
     pub fn new(amqp_url: &str, exchange: impl Into<String>) -> Result<Self, ConfigError> {
         let address = BrokerAddress::parse(Some(&SecretString::from(amqp_url.to_owned())))?;
         Ok(Self { publisher: Publisher::new(address), exchange: exchange.into(), timeout: Duration::from_secs(30) })
     }
 
-    /// How long a call may take at most, tries and waiting for other tasks included; 30 seconds if not set.
+    /// Sets how long a call may take, attempts and waiting for other tasks included. Default: 30 s.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -58,48 +61,52 @@ impl StatusPublisher {
 
     /// Publishes one message.
     ///
-    /// Fails with [`PublishError::Unroutable`], [`PublishError::Refused`] and [`PublishError::Rejected`] as the broker says,
-    /// [`PublishError::Invalid`] where the message has no JSON form, and [`PublishError::Unconfirmed`] after the time-out.
+    /// # Errors
+    /// [`PublishError::Unroutable`], [`PublishError::Refused`] and [`PublishError::Rejected`] as the broker results,
+    /// [`PublishError::Invalid`] where the message has no JSON form, and [`PublishError::Unconfirmed`] after the timeout.
     pub async fn publish(&self, message: &StatusMessage) -> Result<(), PublishError> {
         self.publish_all(std::slice::from_ref(message)).await.remove(0)
     }
 
-    /// Publishes many, within one time-out for all. One answer a message, in their order; errors as of [`Self::publish`].
+    /// Publishes many, within one timeout for all. One result for each message, in their order; errors as of [`Self::publish`].
     pub async fn publish_all(&self, messages: &[StatusMessage]) -> Vec<Result<(), PublishError>> {
-        // A time that cannot be added is as good as for ever.
-        let deadline = Instant::now() + self.timeout.min(LONGEST);
+        let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
         let outgoing: Vec<_> = messages.iter().map(|message| Outgoing::status(&self.exchange, message)).collect();
-        let not_sent = || Err(PublishError::Unconfirmed("no confirm before the time-out".to_owned()));
-        let mut answers: Vec<Result<(), PublishError>> =
-            outgoing.iter().map(|made| made.as_ref().map_or_else(|e| Err(e.clone().into()), |_| not_sent())).collect();
-        let mut pauses = Backoff::for_outage();
+        let not_sent = || Err(PublishError::unconfirmed("no confirm before the timeout"));
+        let mut results: Vec<Result<(), PublishError>> = outgoing
+            .iter()
+            .map(|message| message.as_ref().map_or_else(|e| Err(e.clone().into()), |_| not_sent()))
+            .collect();
+        let mut backoff = Backoff::for_outage();
         loop {
-            let open: Vec<_> = (0..answers.len())
-                .filter_map(|index| match (&answers[index], &outgoing[index]) {
+            let open: Vec<_> = (0..results.len())
+                .filter_map(|index| match (&results[index], &outgoing[index]) {
                     (Err(PublishError::Unconfirmed(_)), Ok(message)) => Some((index, message)),
                     _ => None,
                 })
                 .collect();
             if open.is_empty() {
-                return answers;
+                return results;
             }
             for group in open.chunks(GROUP) {
                 let references: Vec<_> = group.iter().map(|(_, message)| *message).collect();
-                // Given up on half-way, the publisher has let go of its connection and makes a new one at the next call.
-                let Ok(told) = timeout_at(deadline, self.publisher.publish(&references)).await else { return answers };
-                let lost = told.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_))));
-                for ((index, _), answer) in group.iter().zip(told) {
-                    answers[*index] = answer;
+                // Dropped half-way, the publisher makes a new connection at the next call.
+                let Ok(group_results) = timeout_at(deadline, self.publisher.publish(&references)).await else {
+                    return results;
+                };
+                let lost = group_results.iter().any(|result| matches!(result, Err(PublishError::Unconfirmed(_))));
+                for ((index, _), result) in group.iter().zip(group_results) {
+                    results[*index] = result;
                 }
                 if lost {
-                    break; // the other groups would ask a broker that is away, each without a pause
+                    break; // the other groups would try a broker that is away, each without a delay
                 }
-                pauses.reset();
+                backoff.reset();
             }
-            if answers.iter().any(|answer| matches!(answer, Err(PublishError::Unconfirmed(_)))) {
-                let next = Instant::now() + pauses.next_delay();
+            if results.iter().any(|result| matches!(result, Err(PublishError::Unconfirmed(_)))) {
+                let next = Instant::now() + backoff.next_delay();
                 if next >= deadline {
-                    return answers;
+                    return results;
                 }
                 sleep_until(next).await;
             }

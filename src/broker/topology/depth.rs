@@ -1,26 +1,24 @@
-//! How deep the queues are.
-
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 
 use super::names::Topology;
 use crate::broker::connection::address::BrokerAddress;
-use crate::broker::connection::connect::{answer, close, connect, open_channel};
+use crate::broker::connection::connect::{answer, close, close_channel, connect, open_channel};
 use crate::broker::error::BrokerError;
 
-/// Messages ready in the queues, without those in flight.
+/// Messages ready in the queues, without the unacknowledged ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueDepths {
     /// The work queue.
     pub queue: u32,
     /// The dead-letter queue.
     pub dead_letters: u32,
-    /// The wait queues together; `None` where one of them cannot be looked at.
+    /// The wait queues together; `None` where one of them is missing or may not be inspected.
     pub waiting: Option<u32>,
 }
 
-/// A connection for looking, made at first use and again after a failure.
+/// A connection for reading the queues' depths, made at first use and again after a failure.
 pub struct QueueWatch {
     address: BrokerAddress,
     connection: Option<Connection>,
@@ -34,6 +32,9 @@ impl QueueWatch {
     }
 
     /// The depths of the queues.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or the work queue or the dead-letter queue is missing.
     pub async fn depths(&mut self, topology: &Topology) -> Result<QueueDepths, BrokerError> {
         let connection = match self.connection.take().filter(|connection| connection.status().connected()) {
             Some(connection) => connection,
@@ -45,7 +46,10 @@ impl QueueWatch {
             dead_letters: depth(&channel, &topology.dead_letter_queue()).await?,
             waiting: waiting(&channel, topology).await.ok(),
         };
-        close_channel(&channel).await?;
+        // Asking for a wait queue that does not exist has closed it already.
+        if channel.status().connected() {
+            close_channel(&channel).await?;
+        }
         self.connection = Some(connection);
         Ok(depths)
     }
@@ -58,16 +62,8 @@ impl QueueWatch {
     }
 }
 
-/// A look at a queue that does not exist has closed it already.
-async fn close_channel(channel: &Channel) -> Result<(), BrokerError> {
-    if channel.status().connected() {
-        answer("close a channel", channel.close(200, "done".into())).await?;
-    }
-    Ok(())
-}
-
-/// Messages that failed and wait for another attempt. Of what has waited for its time and could not be moved to the work queue since,
-/// because that was full, RabbitMQ tells nothing over AMQP (`rabbitmqctl list_queues name messages messages_ready` does).
+/// Retry copies whose delay is not over. RabbitMQ does not show over AMQP those whose delay is over but which the full work queue did
+/// not take (`rabbitmqctl list_queues name messages messages_ready` does).
 pub(in crate::broker) async fn waiting(channel: &Channel, topology: &Topology) -> Result<u32, BrokerError> {
     let mut waiting = 0;
     for queue in topology.wait_queues() {
@@ -76,10 +72,10 @@ pub(in crate::broker) async fn waiting(channel: &Channel, topology: &Topology) -
     Ok(waiting)
 }
 
+/// Messages ready in a queue.
 pub(in crate::broker) async fn depth(channel: &Channel, queue: &str) -> Result<u32, BrokerError> {
-    // passive: asks, never makes.
+    // passive: asks, never creates.
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    let declared =
-        answer("look at a queue", channel.queue_declare(queue.into(), options, FieldTable::default())).await?;
-    Ok(declared.message_count())
+    let declaring = channel.queue_declare(queue.into(), options, FieldTable::default());
+    Ok(answer("count a queue's messages", declaring).await?.message_count())
 }

@@ -1,4 +1,8 @@
-//! The worker's exchanges and queues.
+//! The worker's exchanges and queues: their names, how they should be, declaring or verifying them, and how many messages they hold.
 
+pub(super) mod declare;
 pub(super) mod depth;
+pub(super) mod ensure;
 pub(super) mod names;
+pub(super) mod plan;
+pub(super) mod verify;

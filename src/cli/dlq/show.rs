@@ -31,7 +31,7 @@ impl Show {
         let browse = Browse { filter: &filter, default_limit: DEFAULT_LIMIT };
         let mut found = Vec::new();
         let visit = |_, held: crate::broker::HeldLetter| {
-            found.push(held.exported());
+            found.push(ExportedLetter::from(&held));
             Ok(true)
         };
         let report = browse.run(&letters, visit).await?;

@@ -1,6 +1,6 @@
 use super::topology::differing;
 use super::version::Version;
-use crate::broker::{Compared, Topology};
+use crate::broker::{Comparison, Topology};
 use crate::doctor::check_id::RabbitmqCheck;
 use crate::doctor::finding::Finding;
 
@@ -11,7 +11,7 @@ const FAILURES_ONLY: Version = (4, 3);
 
 pub(in crate::doctor) fn delivery_limit(
     topology: &Topology,
-    compared: &[(String, Compared)],
+    compared: &[(String, Comparison)],
     version: Version,
 ) -> Finding {
     const CHECK: RabbitmqCheck = RabbitmqCheck::DeliveryLimit;
@@ -19,12 +19,12 @@ pub(in crate::doctor) fn delivery_limit(
     let limited = |queue: &str| {
         let name = format!("queue {queue}");
         match compared.iter().find(|(it, _)| *it == name).map(|(_, how)| how) {
-            Some(Compared::Same) => Some(true),
-            Some(Compared::Other(reply)) => match differing(reply) {
+            Some(Comparison::Same) => Some(true),
+            Some(Comparison::Different(reply)) => match differing(reply) {
                 Some("x-delivery-limit" | "x-queue-type") => Some(false),
                 _ => None,
             },
-            Some(Compared::Missing | Compared::Hidden) | None => None,
+            Some(Comparison::Missing | Comparison::Hidden) | None => None,
         }
     };
     let (work, dead) = (limited(topology.queue()), limited(&topology.dead_letter_queue()));
@@ -76,9 +76,9 @@ mod tests {
     }
 
     /// One of the two queues differs in this argument.
-    fn other(queue: &str, argument: &str) -> Vec<(String, Compared)> {
+    fn other(queue: &str, argument: &str) -> Vec<(String, Comparison)> {
         let reply = format!("PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/'");
-        let how = |it: &str| if it == queue { Compared::Other(reply.clone()) } else { Compared::Same };
+        let how = |it: &str| if it == queue { Comparison::Different(reply.clone()) } else { Comparison::Same };
         ["q", "q.dead-letter"].map(|it| (format!("queue {it}"), how(it))).into()
     }
 

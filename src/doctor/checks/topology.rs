@@ -1,6 +1,6 @@
 //! Differences between the exchanges and queues that exist and those that `run` declares, and their consequences.
 
-use crate::broker::{Compared, TOPIC_NEEDED, Topology, routes_by_whole_keys};
+use crate::broker::{Comparison, TOPIC_NEEDED, Topology, is_direct_exchange};
 use crate::config::TopologyMode;
 use crate::doctor::check_id::RabbitmqCheck;
 use crate::doctor::finding::Finding;
@@ -8,46 +8,46 @@ use crate::doctor::finding::Finding;
 /// `consumed`: a worker runs, so everything should exist.
 pub(in crate::doctor) fn exchange(
     topology: &Topology,
-    compared: &Compared,
+    compared: &Comparison,
     mode: TopologyMode,
     consumed: bool,
 ) -> Finding {
     const CHECK: RabbitmqCheck = RabbitmqCheck::Exchange;
     let name = topology.exchange();
     match (compared, mode) {
-        (Compared::Same, _) => Finding::ok(CHECK, format!("{name} is a durable topic exchange")),
-        (Compared::Hidden, _) => Finding::ok(CHECK, format!("{name} exists; the user may not see its type")),
-        (Compared::Missing, TopologyMode::Declare) if consumed => Finding::failed(
+        (Comparison::Same, _) => Finding::ok(CHECK, format!("{name} is a durable topic exchange")),
+        (Comparison::Hidden, _) => Finding::ok(CHECK, format!("{name} exists; the user may not see its type")),
+        (Comparison::Missing, TopologyMode::Declare) if consumed => Finding::failed(
             CHECK,
             format!("{name} does not exist, although a worker consumes: nobody can publish"),
             "restart a worker, which declares it at start, or have the backend declare it (durable, topic)",
         ),
-        (Compared::Missing, TopologyMode::Declare) => {
+        (Comparison::Missing, TopologyMode::Declare) => {
             Finding::ok(CHECK, format!("{name} does not exist yet; `run` declares it"))
         }
-        (Compared::Missing, TopologyMode::Verify) => Finding::failed(
+        (Comparison::Missing, TopologyMode::Verify) => Finding::failed(
             CHECK,
             format!("{name} does not exist"),
             "declare it (durable, topic), or correct LIFECYCLE_EXCHANGE",
         ),
-        (Compared::Other(reply), _) if routes_by_whole_keys(reply) => Finding::failed(
+        (Comparison::Different(reply), _) if is_direct_exchange(reply) => Finding::failed(
             CHECK,
             format!(
                 "{name} is a direct exchange, for which the binding key event.status.# matches nothing: no message arrives"
             ),
             TOPIC_NEEDED,
         ),
-        (Compared::Other(reply), _) if differing(reply) == Some("type") => Finding::warning(
+        (Comparison::Different(reply), _) if differing(reply) == Some("type") => Finding::warning(
             CHECK,
             format!("{name} is not a topic exchange: {reply}"),
             "make sure that each status message reaches the work queue, or have the backend publish to a topic exchange",
         ),
-        (Compared::Other(reply), _) if differing(reply) == Some("durable") => Finding::failed(
+        (Comparison::Different(reply), _) if differing(reply) == Some("durable") => Finding::failed(
             CHECK,
             format!("{name} does not survive a restart of RabbitMQ: {reply}"),
             "delete it and have the backend declare it durable",
         ),
-        (Compared::Other(reply), _) => {
+        (Comparison::Different(reply), _) => {
             Finding::ok(CHECK, format!("{name} has its own properties and is used as it is: {reply}"))
         }
     }
@@ -59,11 +59,11 @@ pub(super) fn differing(reply: &str) -> Option<&str> {
 }
 
 /// `consumed`: a worker runs, so everything should exist.
-pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMode, consumed: bool) -> Vec<Finding> {
+pub(in crate::doctor) fn drift(compared: &[(String, Comparison)], mode: TopologyMode, consumed: bool) -> Vec<Finding> {
     const CHECK: RabbitmqCheck = RabbitmqCheck::Topology;
     let mut findings = Vec::new();
     let missing: Vec<_> =
-        compared.iter().filter(|(_, how)| *how == Compared::Missing).map(|(name, _)| name.as_str()).collect();
+        compared.iter().filter(|(_, how)| *how == Comparison::Missing).map(|(name, _)| name.as_str()).collect();
     if !missing.is_empty() {
         findings.push(match mode {
             TopologyMode::Declare if consumed => Finding::failed(
@@ -85,7 +85,7 @@ pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMo
         });
     }
     for (name, how) in compared {
-        let Compared::Other(reply) = how else { continue };
+        let Comparison::Different(reply) = how else { continue };
         let consequence = match differing(reply) {
             Some("x-max-length" | "x-max-length-bytes") => "; once it is full, dead letters are rejected or dropped",
             Some("x-queue-type") => "; a classic queue loses its messages with its node",
@@ -104,7 +104,7 @@ pub(in crate::doctor) fn drift(compared: &[(String, Compared)], mode: TopologyMo
             TopologyMode::Verify => Finding::warning(CHECK, message, "once it is empty, declare it again with the arguments that `run` uses"),
         });
     }
-    let hidden = compared.iter().filter(|(_, how)| *how == Compared::Hidden).count();
+    let hidden = compared.iter().filter(|(_, how)| *how == Comparison::Hidden).count();
     if findings.is_empty() {
         findings.push(match hidden {
             0 => Finding::ok(CHECK, format!("{} exchanges and queues are as `run` declares them", compared.len())),

@@ -11,6 +11,8 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::network::is_certificate_error;
+
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectFailure {
@@ -83,7 +85,7 @@ impl From<sqlx::Error> for ConnectFailure {
         let line = |text: &str| text.replace(['\r', '\n'], " ");
         match error {
             // rustls speaks through the socket's errors: one side does not accept the other's certificate.
-            sqlx::Error::Io(error) if is_about_certificates(&error.to_string()) => Self::Tls(line(&error.to_string())),
+            sqlx::Error::Io(error) if is_certificate_error(&error) => Self::Tls(line(&error.to_string())),
             sqlx::Error::Io(error) => Self::Unreachable { kind: error.kind(), message: line(&error.to_string()) },
             sqlx::Error::Tls(error) => Self::Tls(line(&error.to_string())),
             sqlx::Error::Database(error) => Self::Refused {
@@ -94,10 +96,6 @@ impl From<sqlx::Error> for ConnectFailure {
             other => Self::Other(line(&other.to_string())),
         }
     }
-}
-
-fn is_about_certificates(words: &str) -> bool {
-    ["invalid peer certificate", "received fatal alert"].iter().any(|sign| words.contains(sign))
 }
 
 /// `host:port`, or the socket's folder.

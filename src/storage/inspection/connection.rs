@@ -1,8 +1,7 @@
-use std::net::IpAddr;
-
 use sqlx::postgres::PgSslMode;
 use sqlx::{PgPool, Postgres, Transaction};
 
+use crate::network::is_loopback;
 use crate::storage::connection::connect::{self, ConnectFailure, place};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
@@ -58,10 +57,7 @@ impl Database {
     pub fn encryption(&self) -> Encryption {
         let options = self.options();
         let host = options.get_host();
-        let local = options.get_socket().is_some()
-            || host.starts_with('/')
-            || host == "localhost"
-            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let local = options.get_socket().is_some() || host.starts_with('/') || is_loopback(host);
         match options.get_ssl_mode() {
             _ if local => Encryption::Local,
             PgSslMode::VerifyFull => Encryption::Full,

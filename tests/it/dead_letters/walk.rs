@@ -32,17 +32,17 @@ async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the
     let world = world().await;
     let mut ids = letters(&world, 9, "attempts_exhausted").await;
     let mut queue = open(&world).await.unwrap();
-    assert_eq!(queue.there(), 9);
+    assert_eq!(queue.len(), 9);
     let later = letters(&world, 3, "attempts_exhausted").await;
 
     let began = Instant::now();
     assert_eq!(walk(&mut queue, Some(1)).await, ids);
     assert_eq!(queue.arrived().await.unwrap(), 3);
     ids.remove(1);
-    queue.give_back(100).await.unwrap();
-    assert_eq!(queue.there(), 8);
+    queue.requeue(100).await.unwrap();
+    assert_eq!(queue.len(), 8);
     assert_eq!(walk(&mut queue, None).await, ids);
-    queue.give_back(5).await.unwrap();
+    queue.requeue(5).await.unwrap();
     assert_eq!(walk(&mut queue, None).await, ids[..5]);
     queue.close().await;
     assert!(began.elapsed() < Duration::from_secs(8), "nothing was waited for in vain: {:?}", began.elapsed());

@@ -1,19 +1,19 @@
-//! What a dead letter becomes when it is sent on.
-
+use lapin::message::Delivery;
 use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::queue::HeldLetter;
+use super::read::DeadLetter;
 use crate::broker::headers;
+use crate::broker::publish::frame_fit::fit_into_frame;
 use crate::broker::publish::outgoing::Outgoing;
-use crate::broker::publish::republish::{LONGEST_NAME, republished, set_error, shortened, to_the_millisecond};
+use crate::broker::publish::republish::{MAX_NAME_BYTES, republished, set_error, shortened, to_the_millisecond};
 use crate::broker::topology::names::Topology;
 use crate::message::{Envelope, EventStatus, Reason};
 
-/// The message that an edited one stands for.
+/// The header with the id of the message that an edited one replaces.
 const REPLACES: &str = "lifecycle-replaces";
-/// What we wrote when the message failed; begun anew by a replay. The count of replays stays.
+/// The headers that were written when the message failed, which a replay drops. The count of replays stays.
 const OF_THE_FAILURE: [&str; 6] = [
     headers::REASON,
     headers::ERROR,
@@ -23,8 +23,22 @@ const OF_THE_FAILURE: [&str; 6] = [
     headers::ROUTING_KEY,
 ];
 
+/// A dead letter that is held unacknowledged: removed by [`DeadLetterQueue::remove`](super::queue::DeadLetterQueue::remove), or else it
+/// returns to its place in the queue.
+pub struct HeldLetter {
+    /// As it is shown.
+    pub letter: DeadLetter,
+    pub(super) delivery: Delivery,
+}
+
 impl HeldLetter {
-    /// The message as it first came, to where it first came, replayed once more.
+    /// The bytes as they came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.data
+    }
+
+    /// The message as it first came, to where it was first published, with one more replay counted.
     #[must_use]
     pub fn replay(&self, topology: &Topology) -> Outgoing {
         let (exchange, routing_key) = self.origin(topology);
@@ -36,16 +50,16 @@ impl HeldLetter {
         }
     }
 
-    /// What the properties say beside a body.
+    /// The properties that describe a body.
     #[must_use]
     pub fn envelope(&self) -> Envelope {
         Envelope {
             timestamp: *self.delivery.properties.timestamp(),
-            ..Envelope::default() // without the old message's id, which the new one replaces
+            ..Envelope::default() // without an id: the new message has its own
         }
     }
 
-    /// A new message with another body in place of this one: its `lifecycle-replaces` names the old one's id.
+    /// A new message with another body in place of this one; its header `lifecycle-replaces` names the old one's id.
     #[must_use]
     pub fn replay_edited(&self, topology: &Topology, routing_key: String, message_id: Uuid, body: Vec<u8>) -> Outgoing {
         let mut headers = self.headers_of_replay();
@@ -60,7 +74,7 @@ impl HeldLetter {
         }
     }
 
-    /// The letter again, marked as replayed too often.
+    /// The same letter, marked as replayed too often.
     #[must_use]
     pub fn marked(&self, topology: &Topology, now: OffsetDateTime) -> Outgoing {
         let mut headers = headers::without_the_brokers(self.delivery.properties.headers().as_ref());
@@ -83,31 +97,31 @@ impl HeldLetter {
     }
 
     fn headers_of_replay(&self) -> FieldTable {
-        let came = headers::without_the_brokers(self.delivery.properties.headers().as_ref());
+        let headers = headers::without_the_brokers(self.delivery.properties.headers().as_ref());
         let mut kept = FieldTable::default();
-        for (name, value) in came.inner() {
+        for (name, value) in headers.inner() {
             if !OF_THE_FAILURE.contains(&name.as_str()) {
                 kept.insert(name.clone(), value.clone());
             }
         }
         headers::set_count(&mut kept, headers::REPLAY_COUNT, self.letter.replay_count.saturating_add(1));
-        if let Some(left_out) = headers::fit(&mut kept) {
+        if let Some(left_out) = fit_into_frame(&mut kept) {
             tracing::warn!(message_id = self.letter.message_id, "{left_out}");
         }
         kept
     }
 
-    /// Never into our own machinery: a letter that somebody put there by hand, or moved by a shovel through the default exchange,
-    /// names no origin, and belongs to the exchange of the backend.
+    /// Never an exchange of the worker's own: a letter that somebody published there by hand, or that a shovel moved through the default
+    /// exchange, names no origin, and belongs to the backend's exchange.
     fn origin(&self, topology: &Topology) -> (String, String) {
         let first = &self.letter.exchange;
         let ours = [topology.dead_letter_exchange(), topology.retry_exchange(), String::new()];
         let key = &self.letter.routing_key;
-        if ours.contains(first) || first.len() > LONGEST_NAME {
+        if ours.contains(first) || first.len() > MAX_NAME_BYTES {
             let status = self.letter.status.as_deref().and_then(|status| status.parse::<EventStatus>().ok());
             let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
             return (topology.exchange().to_owned(), format!("event.status.{status}"));
         }
-        (first.clone(), key[..key.floor_char_boundary(LONGEST_NAME)].to_owned())
+        (first.clone(), key[..key.floor_char_boundary(MAX_NAME_BYTES)].to_owned())
     }
 }

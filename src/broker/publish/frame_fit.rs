@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use crate::broker::headers::{MAX_ESSENTIAL_BYTES, is_essential};
+
+/// Headers and the other properties must fit into one frame (AMQP 0-9-1, 4.2.6), which has 128 KiB unless the broker is configured
+/// otherwise. The rest is for the other properties and for the headers that we add.
+const MAX_BYTES: usize = 120 * 1024;
+
+/// Dropped headers that are named, so that the text stays short.
+const MAX_NAMED: usize = 5;
+
+/// Drops the largest headers of the application until the rest fits into a frame, and says which. The message arrived with all of them;
+/// with ours added the broker would close the connection over it at every attempt.
+pub(in crate::broker) fn fit_into_frame(headers: &mut FieldTable) -> Option<String> {
+    let of_entry = |name: &ShortString, value: &AMQPValue| name.as_str().len() + 2 + size(value);
+    let mut all: usize = headers.inner().iter().map(|(name, value)| of_entry(name, value)).sum();
+    if all <= MAX_BYTES {
+        return None;
+    }
+    let mut droppable: Vec<_> = headers
+        .inner()
+        .iter()
+        .filter(|(name, value)| !is_essential(name.as_str()) || size(value) > MAX_ESSENTIAL_BYTES)
+        .map(|(name, value)| (size(value), name.clone()))
+        .collect();
+    droppable.sort_unstable();
+    let mut entries: BTreeMap<_, _> = headers.inner().clone();
+    let mut dropped = Vec::new();
+    while all > MAX_BYTES
+        && let Some((bytes, name)) = droppable.pop()
+    {
+        all -= name.as_str().len() + 2 + bytes;
+        entries.remove(&name);
+        dropped.push(format!("{name} ({bytes} bytes)"));
+    }
+    *headers = entries.into();
+    let more = dropped.len().saturating_sub(MAX_NAMED);
+    dropped.truncate(MAX_NAMED);
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+    Some(format!("headers left out, too large to be sent on: {}{others}", dropped.join(", ")))
+}
+
+/// Bytes on the wire after the byte of the type.
+fn size(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::Void => 0,
+        AMQPValue::Boolean(_) | AMQPValue::ShortShortInt(_) | AMQPValue::ShortShortUInt(_) => 1,
+        AMQPValue::ShortInt(_) | AMQPValue::ShortUInt(_) => 2,
+        AMQPValue::LongInt(_) | AMQPValue::LongUInt(_) | AMQPValue::Float(_) => 4,
+        AMQPValue::DecimalValue(_) => 5,
+        AMQPValue::LongLongInt(_) | AMQPValue::Double(_) | AMQPValue::Timestamp(_) => 8,
+        AMQPValue::LongString(text) => text.as_bytes().len() + 4,
+        AMQPValue::ShortString(text) => text.as_str().len() + 1,
+        AMQPValue::ByteArray(bytes) => bytes.as_slice().len() + 4,
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(|value| size(value) + 1).sum::<usize>() + 4,
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| name.as_str().len() + size(value) + 2).sum::<usize>() + 4
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::headers::{ERROR, EXCHANGE, REASON, set_text};
+
+    #[test]
+    fn only_the_largest_headers_are_dropped_and_only_when_they_do_not_fit() {
+        let mut headers = FieldTable::default();
+        for (name, bytes) in [("small", 10), ("large", 60_000), ("larger", 61_000)] {
+            headers.insert(name.into(), AMQPValue::LongString("x".repeat(bytes).into()));
+        }
+        set_text(&mut headers, ERROR, "why");
+        assert_eq!(fit_into_frame(&mut headers), None, "121,000 bytes fit");
+        headers.insert(
+            "nested".into(),
+            AMQPValue::FieldArray(vec![AMQPValue::LongString("x".repeat(50_000).into())].into()),
+        );
+        let said = fit_into_frame(&mut headers).unwrap();
+        assert!(said.contains("larger (61004 bytes)") && !said.contains("small"), "{said}");
+        let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
+        assert_eq!(names, ["large", ERROR, "nested", "small"]);
+    }
+
+    #[test]
+    fn tens_of_thousands_of_tiny_headers_make_room_for_ours() {
+        let mut headers = FieldTable::default();
+        // 24,000 of five bytes fill a frame; with ours they do not fit.
+        for number in 0..24_000_u32 {
+            headers.insert(format!("{number:03x}").as_str().into(), AMQPValue::Void);
+        }
+        set_text(&mut headers, EXCHANGE, "event.status");
+        set_text(&mut headers, "lifecycle-of-a-publisher", &"x".repeat(2_000));
+        let said = fit_into_frame(&mut headers).unwrap();
+        assert!(said.contains("lifecycle-of-a-publisher (2004 bytes)") && said.len() < 300, "{said}");
+        assert!(headers.contains_key(EXCHANGE));
+        let bytes: usize = headers.inner().iter().map(|(name, value)| name.as_str().len() + 2 + size(value)).sum();
+        assert!((MAX_BYTES - 10..=MAX_BYTES).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn header_of_ours_that_a_publisher_blew_up_is_dropped_too() {
+        let mut headers = FieldTable::default();
+        set_text(&mut headers, REASON, &"x".repeat(130_000));
+        assert!(fit_into_frame(&mut headers).is_some() && headers.inner().is_empty());
+    }
+}
