@@ -1,12 +1,12 @@
 //! RabbitMQ: the only module that names lapin.
 //!
 //! ```text
-//! inspection  dead_letters                  what doctor and the dlq commands ask
-//!              publish                      messages out, each confirmed; copies of deliveries
-//!              consume                      messages in, and their acknowledgement
-//!             topology                      exchanges and queues
-//!             connection                    address, TLS, login, repair of inbound frames
-//!             headers, error, reply         leaves
+//! dead_letters, inspection   what the dlq commands and doctor ask
+//! publish                    messages out, each confirmed; dead letters and retry copies of deliveries
+//! consume                    messages in, and their acknowledgement
+//! topology                   exchanges and queues
+//! connection                 address, TLS, login, repair of inbound frames
+//! error, reply, headers      what the broker answers, what a message carries
 //! ```
 //!
 //! Each line uses those below it. lapin's automatic recovery is off: when anything about a connection ends, everything that belongs to

@@ -43,7 +43,7 @@ fn text(value: &AMQPValue) -> String {
 }
 
 impl World {
-    /// A client of its own, as another program would have.
+    /// A connection and a channel, as another program would have.
     pub async fn channel(&self) -> (Connection, Channel) {
         let connection = Connection::connect(&self.servers.amqp_url, ConnectionProperties::default())
             .await
@@ -80,7 +80,7 @@ impl World {
         connection.close(200, "done".into()).await.ok();
     }
 
-    /// So many events with a snapshot each, and the messages that end them.
+    /// Inserts `count` events with a snapshot each; returns the messages that end them.
     pub async fn ending_events(&self, count: usize) -> Vec<Vec<u8>> {
         let team = self.team().await;
         let mut bodies = Vec::new();
@@ -92,7 +92,7 @@ impl World {
         bodies
     }
 
-    /// A confirmed message for an event, at a time.
+    /// Publishes the status `confirmed` of an event, reached at a time.
     pub async fn confirm_event(&self, event: Uuid, at: time::OffsetDateTime) {
         self.publish_raw(&[body(event, "confirmed", at)]).await;
     }
@@ -110,7 +110,7 @@ impl World {
         depth
     }
 
-    /// Messages that have no fate yet and are in nobody's hands.
+    /// Messages that are not settled yet and not in flight: in the work queue and the wait queues.
     pub async fn waiting(&self) -> u32 {
         let mut waiting = self.depth(&self.queue).await;
         for delay in ["1s", "10s", "1m", "10m"] {
@@ -123,13 +123,13 @@ impl World {
         self.depth(&format!("{}.dead-letter", self.queue)).await
     }
 
-    /// Takes all dead letters out; one that is there twice counts once.
+    /// Removes all dead letters; two with the same body count once.
     pub async fn take_letters_once(&self) -> std::collections::BTreeSet<Vec<u8>> {
         let count = self.dead_letters().await;
         self.take_dead_letters(count).await.into_iter().map(|letter| letter.body).collect()
     }
 
-    /// The bodies of all dead letters, by our own command: a client of another may not read what a hostile publisher sent.
+    /// The bodies of all dead letters, read by `dlq export`: lapin alone cannot read what a hostile publisher sent.
     pub async fn exported_bodies(&self) -> std::collections::BTreeSet<Vec<u8>> {
         let export = self.run(&["dlq", "export"]).await;
         assert_eq!(export.code, 0, "{}", export.stderr);
@@ -138,7 +138,7 @@ impl World {
         letters.map(|letter| letter["body"].as_str().expect("bodies of text").as_bytes().to_vec()).collect()
     }
 
-    /// Waits for so many dead letters and takes them out, the oldest first.
+    /// Waits for `count` dead letters and removes them, the oldest first.
     pub async fn take_dead_letters(&self, count: u32) -> Vec<Letter> {
         let queue = format!("{}.dead-letter", self.queue);
         eventually(&format!("{count} dead letters"), async || self.depth(&queue).await >= count).await;

@@ -4,7 +4,7 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use super::{Random, RawProperties, RawPublisher, World, raw_amqp};
 
 impl World {
-    /// Publishes these bodies, each with properties that a publisher chose to do harm; half of them in frames that lapin would not make.
+    /// Publishes these bodies, each with harmful properties; half of them in frames that lapin would not write.
     pub async fn publish_hostile(&self, bodies: &[Vec<u8>], random: &mut Random) {
         let mut publisher = RawPublisher::connect(&self.servers.amqp_url).await;
         for body in bodies {
@@ -37,7 +37,7 @@ fn raw_properties(random: &mut Random) -> RawProperties {
     }
 }
 
-/// Forged headers of ours and of the broker's, odd names, tables in tables, or very many.
+/// Forged headers of ours and of the broker's, odd names, nested tables, or thousands of headers.
 fn hostile_headers(random: &mut Random) -> FieldTable {
     const FORGED: [&str; 8] = [
         "x-delivery-count",
@@ -52,7 +52,7 @@ fn hostile_headers(random: &mut Random) -> FieldTable {
     let mut headers = FieldTable::default();
     for _ in 0..random.below(8) {
         let name = FORGED[random.index(FORGED.len())];
-        // A list of queues to copy the message to is checked by the broker, which would refuse others.
+        // CC lists further routing keys. The broker checks its type, and would refuse another.
         let value = if name == "CC" { AMQPValue::FieldArray(FieldArray::default()) } else { value(random, 4) };
         headers.insert(name.into(), value);
     }
@@ -92,7 +92,7 @@ fn value(random: &mut Random, depth: u64) -> AMQPValue {
     }
 }
 
-/// At most so many bytes.
+/// A text of at most `most` bytes.
 fn text(random: &mut Random, most: u64) -> String {
     const ODD: [char; 8] = ['a', '\0', '\n', '"', '\\', 'ß', '\u{202e}', '\u{1b}'];
     (0..random.below(most / 4 + 1)).map(|_| ODD[random.index(ODD.len())]).collect()

@@ -10,29 +10,29 @@ use tokio::task::JoinHandle;
 
 use super::url::by_way_of;
 
-/// What the way between worker and server does.
+/// What the proxy does with the bytes between worker and server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Everything passes.
     Open,
-    /// Nothing passes and nobody is told: connections stay open, new ones are taken.
+    /// Nothing passes, without an error: connections stay open, new ones are accepted.
     Stalled,
-    /// Connections are reset, new ones refused at once.
+    /// Connections are closed, new ones at once.
     Cut,
     /// A few hundred bytes every few milliseconds.
     Slow,
 }
 
-/// A way between a worker and a server that a test can break. Gone when dropped.
+/// A proxy between a worker and a server that a test can break. It ends when dropped.
 pub struct Proxy {
     pub address: SocketAddr,
-    /// The last is that of new connections; those before are of connections that were abandoned.
+    /// The last one is for new connections; those before are for connections that were abandoned.
     ways: Arc<Mutex<Vec<watch::Sender<Way>>>>,
     listening: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// In front of `host:port`.
+    /// A proxy in front of `host:port`.
     pub async fn before(server: impl Into<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -54,13 +54,13 @@ impl Proxy {
         self.ways.lock().unwrap().last().expect("one at least").send_replace(way);
     }
 
-    /// Nothing passes on the connections that there are, for ever; new ones are not concerned.
+    /// Stalls the existing connections for ever; new ones are not affected.
     pub fn abandon_connections(&self) {
         self.set(Way::Stalled);
         self.ways.lock().unwrap().push(watch::Sender::new(Way::Open));
     }
 
-    /// The URL with this way in place of the server.
+    /// The URL with this proxy in place of the server.
     pub fn url(&self, url: &str) -> String {
         by_way_of(url, self.address)
     }
@@ -81,7 +81,7 @@ async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) 
     let (from_server, to_server) = server.into_split();
     let mut one = tokio::spawn(pass(from_client, to_server, way.clone()));
     let mut other = tokio::spawn(pass(from_server, to_client, way.clone()));
-    // Both ends at once, as a reset does.
+    // Both ends are closed at once, as by a reset.
     tokio::select! {
         _ = way.wait_for(|way| *way == Way::Cut) => {}
         _ = &mut one => {}
@@ -100,7 +100,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
         let slow = *way.borrow() == Way::Slow;
         let most = if slow { 500 } else { bytes.len() };
         let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
-        // What was on its way when the way was stalled stays there, and is lost when it is cut.
+        // Bytes that were read before the stall are held during it, and lost when the proxy is cut.
         if !opens(&mut way).await || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
@@ -110,7 +110,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
     }
 }
 
-/// Waits while the way is stalled; `false` when it is cut.
+/// Waits while the proxy is stalled; `false` when it is cut.
 async fn opens(way: &mut watch::Receiver<Way>) -> bool {
     way.wait_for(|way| *way != Way::Stalled).await.is_ok_and(|way| *way != Way::Cut)
 }

@@ -10,12 +10,12 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xCE;
 
-/// A publisher that encodes its frames by itself, so that nothing keeps it from sending what RabbitMQ takes.
+/// A publisher that encodes its own frames, so that it can send everything that RabbitMQ accepts.
 pub struct RawPublisher {
     stream: TcpStream,
 }
 
-/// Basic properties as bytes: what the flags say, in the order of their bits.
+/// Basic properties as bytes, in the order of the bits in the flags.
 #[derive(Debug, Clone, Default)]
 pub struct RawProperties {
     pub content_type: Option<Vec<u8>>,
@@ -98,7 +98,7 @@ impl RawPublisher {
         self.stream.write_all(&frame).await.unwrap();
     }
 
-    /// The arguments of the next method, which is this one.
+    /// Waits for the next method, which must be this one, and returns its arguments.
     async fn expect(&mut self, class: u16, method: u16) -> Vec<u8> {
         let mut header = [0; 7];
         self.stream.read_exact(&mut header).await.expect("the broker answers");
@@ -120,7 +120,7 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-/// One header that is arrays (`A`) or tables (`F`) inside one another.
+/// One header of nested arrays (`A`) or tables (`F`).
 pub fn nested(kind: u8, depth: usize) -> Vec<u8> {
     let name = short_string(if kind == b'F' { b"n" } else { b"" });
     let name = if kind == b'F' { name } else { Vec::new() };
@@ -135,7 +135,7 @@ pub fn nested(kind: u8, depth: usize) -> Vec<u8> {
     bytes
 }
 
-/// So many headers of six bytes.
+/// `count` headers of six bytes.
 pub fn tiny_headers(count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..count {
@@ -147,7 +147,7 @@ pub fn tiny_headers(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Headers of any kinds that RabbitMQ knows, with any bytes as names and texts.
+/// Headers of all types that RabbitMQ knows, with any bytes as names and texts.
 pub fn random_headers(random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.below(6) {

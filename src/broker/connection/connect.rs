@@ -16,7 +16,7 @@ use crate::network::connect_first;
 
 /// AMQP's reply code for a close without an error.
 const REPLY_SUCCESS: u16 = 200;
-/// From the name to the end of the login: lapin has no time-out of its own for connecting.
+/// From resolving the name to the end of the login: lapin has no timeout of its own for connecting.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For any answer of the broker outside of publishing: a half-open connection never answers, and lapin notices that only after two
 /// heartbeats.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::broker::connection::connect::{answer, open_channel};
 use crate::broker::error::BrokerError;
 
-/// For another `dlq` command to end. One that only reads takes about so long.
+/// For another `dlq` command to end: enough for a short one; longer than this an operator wants to know what blocks.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts to get the lock.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);

@@ -18,7 +18,7 @@ use super::error::PublishError;
 use super::outgoing::Outgoing;
 
 /// For the confirm of a message in flight. RabbitMQ blocks a connection that publishes during a memory or disk alarm, without a word on
-/// it: this time-out is what ends such a wait. A quorum queue in good health confirms within milliseconds.
+/// it: this timeout is what ends such a wait.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A message that was published, or could not be, and what the broker has answered so far.
