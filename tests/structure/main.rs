@@ -37,9 +37,9 @@ const MOST_LINES_OF_COMMANDS: usize = 3600; // to become 2600
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "misc"];
 
 /// Modules whose circles are still to be untied.
-const TIED_YET: &[&str] = &["broker", "cli", "pipeline", "storage"];
+const TIED_YET: &[&str] = &["cli", "pipeline", "storage"];
 /// Where files are still to be split.
-const LONG_YET: &[&str] = &["src/broker/", "src/cli/", "src/outbox/", "src/storage/", "tests/"];
+const LONG_YET: &[&str] = &["src/cli/", "src/outbox/", "src/storage/", "tests/"];
 /// Not in a layer yet, or not there yet.
 const NOT_YET: &[&str] = &[];
 
