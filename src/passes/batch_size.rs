@@ -106,8 +106,12 @@ mod tests {
             size.passed(Duration::from_millis(1));
         }
         assert_eq!(size.rows(), MOST);
-        size.passed(Duration::from_millis(200));
-        assert_eq!(size.rows(), MOST);
+        for neither in [QUICK, Duration::from_millis(200), SLOW] {
+            size.passed(neither);
+            assert_eq!(size.rows(), MOST);
+        }
+        size.passed(Duration::from_secs(1));
+        assert_eq!(size.rows(), MOST / 2);
         for _ in 0..20 {
             size.passed(Duration::from_secs(1));
         }
@@ -122,6 +126,17 @@ mod tests {
         let mut size = BatchSize::new(Some(3));
         size.passed(Duration::ZERO);
         assert_eq!(size.rows(), 3);
+    }
+
+    #[test]
+    fn next_batch_is_smaller_than_the_one_that_failed_and_the_next_pass_begins_anew() {
+        let mut size = BatchSize::new(None);
+        while size.too_slow() {}
+        size.stepped_over();
+        assert_eq!((size.rows(), size.is_whole()), (FIRST / 4, true));
+        assert!(size.refused() && !size.is_whole());
+        size.begin_anew();
+        assert!(size.is_whole());
     }
 
     /// Batches until the rows are through, where those at `bad` refuse.

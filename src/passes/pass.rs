@@ -100,3 +100,13 @@ impl PassError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_lease_is_told_in_one_line() {
+        assert_eq!(PassError::LeaseLost.one_line(), "the lease went to another process");
+    }
+}

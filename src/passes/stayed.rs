@@ -42,3 +42,22 @@ impl fmt::Display for Stayed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_counted_and_some_named() {
+        let ids: Vec<_> = (0..9).map(Uuid::from_u128).collect();
+        let mut stayed = None;
+        Stayed::add(&mut stayed, 1, &ids[..1], || "no".to_owned());
+        assert_eq!(stayed.as_ref().unwrap().to_string(), format!("1 row stayed, {}: no", ids[0]));
+        Stayed::add(&mut stayed, 3, &ids[1..4], || "another".to_owned());
+        Stayed::add(&mut stayed, 5, &ids[4..], || "another".to_owned());
+        let stayed = stayed.unwrap();
+        assert_eq!((stayed.rows, &stayed.ids[..]), (9, &ids[..5]));
+        let text = stayed.to_string();
+        assert!(text.starts_with("9 rows stayed, such as ") && text.ends_with(&format!("{}: no", ids[4])), "{text}");
+    }
+}

@@ -186,4 +186,10 @@ mod tests {
         assert_eq!(passed(key(2), deleted(1), &mut suspects), Applied::Done { rows: 1, kept: 0 });
         assert!(suspects.failed(key(1)), "it is its own fault");
     }
+
+    #[test]
+    fn part_is_halved_down_to_one() {
+        assert_eq!(halves(&(2..5)), Some((2..3, 3..5)));
+        assert_eq!(halves(&(4..5)), None);
+    }
 }

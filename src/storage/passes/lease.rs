@@ -171,3 +171,15 @@ pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_
 fn bound<O>(statement: Statement<O>, lease: HeldLease<'_>) -> Statement<O> {
     statement.bind(lease.name.as_str()).bind(lease.holder).bind(Interval(lease.name.length()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_other_versions_of_the_fleet_use() {
+        let outbox = outbox_lease("event.status");
+        let names = [LeaseName::Ttl, LeaseName::Cap, LeaseName::Migrate, LeaseName::Outbox(&outbox)];
+        assert_eq!(names.map(LeaseName::as_str), ["ttl", "cap", "migrate", "outbox event.status"]);
+    }
+}

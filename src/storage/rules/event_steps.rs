@@ -312,3 +312,33 @@ async fn still_there(
         .await
         .map_err(StorageError::during("count what the backend keeps"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(count: u128) -> EventSteps {
+        let end = EventEnd { event_id: Uuid::nil(), team_id: None, occurred_at: OffsetDateTime::UNIX_EPOCH };
+        EventSteps { failed: (1..=count).map(Uuid::from_u128).collect(), deleted: 3, ..EventSteps::new(end) }
+    }
+
+    #[test]
+    fn some_rows_are_named_and_whether_there_are_more() {
+        let text = |count| failed(count).stepped(None).failed;
+        assert_eq!(text(1), format!("1 of the event's snapshots cannot be deleted ({})", Uuid::from_u128(1)));
+        assert!(text(5).starts_with("5 of ") && text(5).ends_with(&format!("{})", Uuid::from_u128(5))), "{}", text(5));
+        assert!(
+            text(9).starts_with("9 of ") && text(9).ends_with(&format!("{}, ...)", Uuid::from_u128(5))),
+            "{}",
+            text(9)
+        );
+    }
+
+    #[test]
+    fn rows_that_failed_and_rows_that_were_kept_are_passed_over() {
+        let mut steps = failed(2);
+        steps.kept.push(Uuid::from_u128(7));
+        assert_eq!(steps.passed_over(), [7, 1, 2].map(Uuid::from_u128));
+        assert_eq!(steps.stepped(None).ended, Ended::Deleted { rows: 3, kept: 1 });
+    }
+}

@@ -320,9 +320,16 @@ async fn message_that_comes_while_its_event_is_emptied_ends_what_was_made_since(
     world.confirm_event(slow, now() - time::Duration::minutes(30)).await;
     crate::support::eventually("some of it to be done", async || world.snapshots().await.len() < 10).await;
     world.insert(&Snapshot::of(team).event(slow).created_at(now() - time::Duration::minutes(10))).await;
+    world.terminate_backends().await; // once is no reason to give up
     world.confirm_event(slow, now()).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
     assert_eq!(world.snapshots().await, set([]));
+    let told = worker.logged("event ended in steps");
+    assert_eq!(told.len(), 1, "the one that took long: {told:?}");
+    assert!(told[0]["rows"].as_u64() >= Some(9), "{told:?}");
+    let counted = ["snapshots_deleted_total{rule=\"event_end\"}", "messages_total{outcome=\"retried\"}"]
+        .map(|of| worker.metric(of));
+    assert_eq!(format!("{counted:?}"), "[11.0, 0.0]");
     worker.stop().await;
 }
 
