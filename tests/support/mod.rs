@@ -9,6 +9,7 @@ mod random;
 pub mod raw_amqp;
 mod servers;
 mod sqlstates;
+mod template;
 mod test_run;
 mod url;
 mod world;
@@ -25,7 +26,7 @@ pub use servers::{PrivateServers, Servers};
 pub use sqlstates::SQLSTATES;
 pub use test_run::drop_databases_of_dead_runs;
 pub use url::{as_user, host_of};
-pub use world::{HOST_TABLES, Snapshot, World, set};
+pub use world::{BACKEND_TABLES, Snapshot, World, set};
 
 /// Longer than anything takes on a loaded machine; a condition that does not come true by then never will.
 const PATIENCE: Duration = Duration::from_mins(1);

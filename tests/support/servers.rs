@@ -3,12 +3,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::sync::OnceCell;
+
+use super::template::Template;
+
 /// A PostgreSQL and a RabbitMQ.
 pub struct Servers {
     pub database_url: String,
     pub amqp_url: String,
     /// Where they live, when they are ours to stop.
     directory: Option<PathBuf>,
+    template: OnceCell<Template>,
 }
 
 /// The program that starts and stops servers, for people and tests alike.
@@ -21,10 +26,19 @@ impl Servers {
         // Never dropped: the guard process stops them when this process is gone.
         Arc::clone(SHARED.get_or_init(|| {
             Arc::new(match (env::var("DATABASE_URL"), env::var("AMQP_URL")) {
-                (Ok(database_url), Ok(amqp_url)) => Self { database_url, amqp_url, directory: None },
+                (Ok(database_url), Ok(amqp_url)) => Self::at(database_url, amqp_url, None),
                 _ => Self::start(),
             })
         }))
+    }
+
+    fn at(database_url: String, amqp_url: String, directory: Option<PathBuf>) -> Self {
+        Self { database_url, amqp_url, directory, template: OnceCell::new() }
+    }
+
+    /// The name of the migrated database that worlds are copied from.
+    pub(super) async fn template(&self) -> &str {
+        &self.template.get_or_init(|| Template::create(self)).await.name
     }
 
     /// Whether they are somebody else's, too.
@@ -77,7 +91,7 @@ impl Servers {
         // Tests kill processes, not machines: what the operating system has is safe.
         let database_url = script(&["postgres", "start", path, "fsync=off", "max_connections=300"]);
         let amqp_url = script(&["rabbitmq", "start", path]);
-        Self { database_url, amqp_url, directory: Some(directory) }
+        Self::at(database_url, amqp_url, Some(directory))
     }
 
     /// Starts a pooler in front of this pair's PostgreSQL, in this mode, and returns its URL.

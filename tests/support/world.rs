@@ -6,10 +6,9 @@ use snapshot_lifecycle::storage::Database;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use time::{Duration, OffsetDateTime};
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::test_run::{drop_databases_of_dead_runs, new_name};
+use super::test_run::new_name;
 use super::url::with_database;
 use super::{Servers, eventually};
 
@@ -71,36 +70,34 @@ impl Snapshot {
     }
 }
 
-/// What the host has before us: as in the note that the project comes from.
-pub const HOST_TABLES: &str = "
+/// What the backend has before us: as in the note that the project comes from.
+pub const BACKEND_TABLES: &str = "
     CREATE TABLE public.teams (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
     CREATE TABLE public.events (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
 ";
 
 impl World {
-    /// The host's tables and all migrations, on the shared servers.
+    /// The backend's tables and all migrations, on the shared servers.
     pub async fn new() -> Self {
         Self::on(Servers::shared()).await
     }
 
     /// The same on servers that the test may stop.
     pub async fn on(servers: Arc<Servers>) -> Self {
-        let world = Self::bare(servers).await;
-        world.sql(HOST_TABLES).await;
-        world.database().migrate().await.expect("migrations apply");
-        world
+        let template = servers.template().await.to_owned();
+        Self::copy_of(&template, servers).await
     }
 
     /// A database with nothing in it.
     pub async fn bare(servers: Arc<Servers>) -> Self {
-        static TIDIED: OnceCell<()> = OnceCell::const_new();
+        // Not template1: nobody may be connected to what is copied.
+        Self::copy_of("template0", servers).await
+    }
+
+    async fn copy_of(template: &str, servers: Arc<Servers>) -> Self {
         let name = new_name();
         let admin = pool(&servers.database_url).await;
-        if servers.are_given() {
-            TIDIED.get_or_init(|| drop_databases_of_dead_runs(&admin)).await;
-        }
-        // template0: nobody is connected to it, so databases can be made side by side.
-        execute(&admin, format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+        execute(&admin, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
         admin.close().await;
         let database_url = with_database(&servers.database_url, &name);
         Self {
@@ -114,7 +111,7 @@ impl World {
 
     /// The library's own way to the database.
     pub fn database(&self) -> Database {
-        Database::new(Some(&SecretString::from(self.database_url.clone())), 4).expect("a usable URL")
+        database(&self.database_url)
     }
 
     /// Of the database; the exchange and the queues begin with it.
@@ -221,11 +218,15 @@ pub fn set<const N: usize>(ids: [Uuid; N]) -> BTreeSet<Uuid> {
     ids.into_iter().collect()
 }
 
-async fn pool(url: &str) -> PgPool {
+pub(super) fn database(url: &str) -> Database {
+    Database::new(Some(&SecretString::from(url)), 4).expect("a usable URL")
+}
+
+pub(super) async fn pool(url: &str) -> PgPool {
     PgPoolOptions::new().max_connections(8).connect(url).await.expect("PostgreSQL answers")
 }
 
-async fn execute(pool: &PgPool, sql: String) {
+pub(super) async fn execute(pool: &PgPool, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
 }
 

@@ -5,7 +5,7 @@ use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{HOST_TABLES, Servers, Snapshot, World, body, set};
+use crate::support::{BACKEND_TABLES, Servers, Snapshot, World, body, set};
 
 #[tokio::test]
 async fn main_job_needs_no_session() {
@@ -21,7 +21,7 @@ async fn main_job(mode: &str) {
     let servers = Servers::private();
     let pair = servers.pair();
     let mut world = World::bare(pair.clone()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     let database = world.database_url.rsplit('/').next().unwrap().to_owned();
     let pooler = pair.pooler(mode);
     world.database_url = format!("{}/{database}", pooler.rsplit_once('/').unwrap().0);

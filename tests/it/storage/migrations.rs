@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::{HOST_TABLES, Running, Servers, Snapshot, World, eventually, finish};
+use crate::support::{BACKEND_TABLES, Running, Servers, Snapshot, World, eventually, finish};
 
 /// The SQL of the note that the project comes from, as somebody would have run it by hand.
 const SEED: &str = "
@@ -56,7 +56,7 @@ async fn seed_run_by_hand_whole_or_in_part_ends_in_the_same_shape_and_loses_no_r
         ),
     ] {
         let world = World::bare(Servers::shared()).await;
-        world.sql(HOST_TABLES).await;
+        world.sql(BACKEND_TABLES).await;
         world.sql(by_hand.clone()).await;
         let row = world.insert(&Snapshot::of(world.team().await).without_created_at()).await;
         let migrated = world.run(&["migrate"]).await;
@@ -78,7 +78,7 @@ async fn second_time_changes_nothing() {
 #[tokio::test]
 async fn several_replicas_at_once_migrate_once() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     let runs = tokio::join!(
         world.run(&["migrate"]),
         world.run(&["migrate"]),
@@ -99,7 +99,7 @@ async fn several_replicas_at_once_migrate_once() {
 #[tokio::test]
 async fn index_that_was_left_half_built_is_built_anew() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql(SEED).await;
     world.sql(SEED_INDEXES).await;
     // What a CREATE INDEX CONCURRENTLY that was killed leaves behind.
@@ -111,7 +111,7 @@ async fn index_that_was_left_half_built_is_built_anew() {
 #[tokio::test]
 async fn hosts_own_sqlx_migrations_are_not_disturbed() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql("CREATE TABLE public._sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT); INSERT INTO public._sqlx_migrations VALUES (1, 'the host''s')").await;
     assert_eq!(world.run(&["migrate"]).await.code, 0);
     let theirs: Vec<i64> =
@@ -167,7 +167,7 @@ async fn table_of_another_shape_is_refused_and_named() {
         ),
     ] {
         let world = World::bare(Servers::shared()).await;
-        world.sql(HOST_TABLES).await;
+        world.sql(BACKEND_TABLES).await;
         world.sql(sql).await;
         let migrated = world.run(&["migrate"]).await;
         assert_eq!(migrated.code, 1, "{sql}");
@@ -178,7 +178,7 @@ async fn table_of_another_shape_is_refused_and_named() {
 #[tokio::test]
 async fn role_with_a_time_out_still_builds_its_indexes() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql(SEED).await;
     let role = format!("owner_{}", uuid::Uuid::new_v4().simple());
     world
@@ -215,7 +215,7 @@ async fn time_out_that_the_pooler_keeps_is_told_at_once() {
     let servers = Servers::private();
     let pair = servers.pair();
     let world = World::bare(pair.clone()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     let database = world.database_url.rsplit('/').next().unwrap().to_owned();
     let pooler = pair.pooler("transaction");
     // Not for everything: our transactions set their own. A lock of the backend's holds the build up.
@@ -242,7 +242,7 @@ async fn pooler_with_one_connection_does_for_an_index_that_takes_longer_than_the
     let servers = Servers::private();
     let pair = servers.pair();
     let world = World::bare(pair.clone()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql(SEED).await;
     let database = world.database_url.rsplit('/').next().unwrap().to_owned();
     let pooler = pair.pooler_of("transaction", 1);
@@ -274,7 +274,7 @@ async fn pooler_with_one_connection_does_for_an_index_that_takes_longer_than_the
 #[tokio::test]
 async fn index_that_another_session_is_building_is_waited_for() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql(SEED).await;
     // A transaction that the build has to wait for.
     let mut writer = world.pool.begin().await.unwrap();
@@ -330,7 +330,7 @@ async fn lost_record_of_a_migration_is_found_again_and_a_half_lost_one_is_told()
 #[tokio::test]
 async fn rows_that_never_expire_are_counted() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world.sql(SEED).await;
     let team = world.team().await;
     world.insert_many(team, 2).await;
@@ -348,7 +348,7 @@ async fn rows_that_never_expire_are_counted() {
 #[tokio::test]
 async fn worker_refuses_a_database_that_was_not_migrated() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     let run = world.run(&["run", "--http-addr", "127.0.0.1:0"]).await;
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("snapshot-lifecycle migrate"), "{run:?}");

@@ -3,7 +3,7 @@
 use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
 use time::OffsetDateTime;
 
-use crate::support::{HOST_TABLES, Servers, Snapshot, World, set};
+use crate::support::{BACKEND_TABLES, Servers, Snapshot, World, set};
 
 /// As if it were PostgreSQL's own, but closer to the types that we call it with. Each says that it was called, and fails.
 const TRAPS: &str = r#"
@@ -38,7 +38,7 @@ const TRAPS: &str = r#"
 #[tokio::test]
 async fn nothing_of_another_schema_is_run() {
     let world = World::bare(Servers::shared()).await;
-    world.sql(HOST_TABLES).await;
+    world.sql(BACKEND_TABLES).await;
     world
         .sql(
             "ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
