@@ -12,7 +12,7 @@ use super::output::{ConfirmOptions, OutputOptions};
 use crate::clock;
 use crate::config::DatabaseOptions;
 use crate::policy::{EventEnd, named_teams};
-use crate::storage::{Ended, EventCount, TypeCount};
+use crate::storage::{EventCount, EventEndOutcome, TypeCount};
 use crate::terminal::Table;
 
 /// Deletes an event's snapshots by hand, by the same rule as a status message: types kept after the event stay
@@ -54,17 +54,17 @@ impl Options {
             team_id: self.team_id,
             occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
-        let EventCount { types, owners } = database.count_event(&end).await?;
+        let EventCount { types, owners } = database.event_end_count(&end).await?;
         if let Some(owners) = owners {
             bail!(team_mismatch(&owners));
         }
         let would_delete = types.iter().filter(|count| !count.kept).map(|count| count.rows).sum();
         let (mut deleted, mut kept, mut failure) = (0, 0, None);
         if self.confirm.yes {
-            let stepped = database.end_event_in_steps(&end).await?;
+            let stepped = database.event_steps_run(&end).await?;
             (deleted, kept) = match stepped.ended {
-                Ended::Deleted { rows, kept } => (rows, kept),
-                Ended::TeamMismatch(owners) => bail!(team_mismatch(&owners)),
+                EventEndOutcome::Deleted { rows, kept } => (rows, kept),
+                EventEndOutcome::TeamMismatch(owners) => bail!(team_mismatch(&owners)),
             };
             failure = match stepped.error {
                 Some(error) => Some(format!("{}: {}", stepped.failed, error.one_line())),

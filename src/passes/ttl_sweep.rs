@@ -41,7 +41,7 @@ impl Pass for TtlSweep {
 /// Deletes what only duplicates of messages ask for, and none can any more. An error costs the pass nothing: the next one tries again.
 async fn forget_applied_ahead(context: &PassContext<'_>, batches: &Batches<'_>) -> Result<(), PassError> {
     while !context.stop.is_cancelled() {
-        match context.database.forget_applied_ahead().await {
+        match context.database.applied_ahead_forget().await {
             Ok(true) => break,
             Ok(false) => drop(batches.go_on().await?),
             Err(error) => {

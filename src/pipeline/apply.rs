@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::key::{Key, key};
 use super::suspects::Suspects;
 use crate::policy::EventEnd;
-use crate::storage::{Database, Ended, Limits, Stepped, StorageError, Verdict};
+use crate::storage::{Database, EventEndOutcome, Limits, StepsOutcome, StorageError, Verdict};
 
 /// What became of one event end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,23 +100,23 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd], suspects: &mut
     applied
 }
 
-fn passed(key: Key, ended: Ended, suspects: &mut Suspects) -> Applied {
+fn passed(key: Key, ended: EventEndOutcome, suspects: &mut Suspects) -> Applied {
     match ended {
-        Ended::Deleted { rows, kept } => {
+        EventEndOutcome::Deleted { rows, kept } => {
             if rows > 0 {
                 suspects.passed(key);
             }
             Applied::Done { rows, kept }
         }
-        Ended::TeamMismatch(owners) => Applied::TeamMismatch(owners),
+        EventEndOutcome::TeamMismatch(owners) => Applied::TeamMismatch(owners),
     }
 }
 
 /// What became of an event that was done in steps.
-pub(super) fn after_steps(key: Key, stepped: Stepped, suspects: &mut Suspects) -> Applied {
+pub(super) fn after_steps(key: Key, stepped: StepsOutcome, suspects: &mut Suspects) -> Applied {
     let Some(error) = stepped.error else { return passed(key, stepped.ended, suspects) };
     let text = format!("{}: {}", stepped.failed, error.one_line());
-    let some_passed = matches!(stepped.ended, Ended::Deleted { rows: 1.., .. });
+    let some_passed = matches!(stepped.ended, EventEndOutcome::Deleted { rows: 1.., .. });
     if !is_doubtful(&error) || some_passed { Applied::Failed(text) } else { doubtful(key, text, suspects) }
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn is_outage(database: &Database, error: &StorageError) -> bool
         return true;
     }
     // Without a code the server was not heard of: asking again at once would only take longer.
-    if error.code().is_some() && database.try_delete_nothing(NARROWED).await.is_ok() {
+    if error.code().is_some() && database.trial_delete(NARROWED).await.is_ok() {
         return false;
     }
     tracing::warn!(
@@ -153,13 +153,17 @@ pub(super) async fn is_outage(database: &Database, error: &StorageError) -> bool
 
 /// Whether a delete passes now.
 pub(super) async fn takes_deletes(database: &Database) -> bool {
-    database.try_delete_nothing(NARROWED).await.is_ok()
+    database.trial_delete(NARROWED).await.is_ok()
 }
 
-async fn end_part(database: &Database, ends: &[EventEnd], limits: Limits) -> Result<Vec<Ended>, StorageError> {
+async fn end_part(
+    database: &Database,
+    ends: &[EventEnd],
+    limits: Limits,
+) -> Result<Vec<EventEndOutcome>, StorageError> {
     let mut tries = 1;
     loop {
-        match database.end_events(ends, limits).await {
+        match database.event_end_delete(ends, limits).await {
             Err(error) if error.verdict() == Verdict::Conflict && tries < CONFLICT_TRIES => tries += 1,
             other => return other,
         }
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn only_a_delete_of_rows_shows_that_others_pass() {
         let key = |event| (Uuid::from_u128(event), None);
-        let deleted = |rows| Ended::Deleted { rows, kept: 0 };
+        let deleted = |rows| EventEndOutcome::Deleted { rows, kept: 0 };
         let mut suspects = Suspects::default();
         suspects.failed(key(1));
         assert_eq!(passed(key(2), deleted(0), &mut suspects), Applied::Done { rows: 0, kept: 0 });

@@ -55,7 +55,7 @@ impl Pipeline {
         let until = Instant::now() + SLICE;
         while let Some(mut slow) = open.slow.pop_front() {
             let before = slow.steps.deleted();
-            let stepped = self.database.step_event(&mut slow.steps, &mut open.step_size, Some(until)).await;
+            let stepped = self.database.event_steps_advance(&mut slow.steps, &mut open.step_size, Some(until)).await;
             self.metrics.snapshots_deleted.add(Rule::EventEnd, slow.steps.deleted() - before);
             let applied = match stepped {
                 Ok(Some(stepped)) => {

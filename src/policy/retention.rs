@@ -28,8 +28,7 @@ impl RetentionPolicy {
         &self.exceptions
     }
 
-    /// Whether snapshots of the type outlive their event. `storage` writes the same rule in SQL as
-    /// `(snapshot_type = ANY(exceptions)) <> keep_by_default`.
+    /// Whether snapshots of the type outlive their event. `storage/rules/event_end_rule.sql` asks the opposite.
     #[must_use]
     pub fn keeps(&self, snapshot_type: &str) -> bool {
         self.exceptions.iter().any(|name| name == snapshot_type) != self.keep_by_default

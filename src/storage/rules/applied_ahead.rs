@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Postgres, Transaction};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -15,11 +14,9 @@ use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::retention::policy::Terms;
 use crate::storage::schema::access;
-use crate::storage::transaction::Limits;
+use crate::storage::statement::{query, query_as, sql};
+use crate::storage::transaction::{Limits, Tx};
 
-const NOTE: &str = include_str!("applied_ahead_note.sql");
-const FIND: &str = include_str!("applied_ahead_find.sql");
-const FORGET: &str = include_str!("applied_ahead_forget.sql");
 /// Entries deleted per transaction.
 const ENTRIES_PER_BATCH: u32 = 5_000;
 
@@ -40,29 +37,22 @@ impl AppliedAhead {
 }
 
 /// Remembers the ends whose time has not come yet, unless they are remembered already. Asks nothing of the database where there are none.
-pub(super) async fn note(
-    tx: &mut Transaction<'static, Postgres>,
-    ends: &[EventEnd],
-    terms: &Terms,
-) -> Result<(), StorageError> {
+pub(super) async fn note(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Result<(), StorageError> {
     let ahead = || ends.iter().filter(|end| is_ahead(end, terms));
     if ahead().next().is_none() {
         return Ok(());
     }
-    sqlx::query(NOTE)
-        .persistent(false)
+    let statement = query(sql!("applied_ahead_note.sql"))
         .bind(ahead().map(|end| end.event_id).collect::<Vec<_>>())
         .bind(ahead().map(|end| end.team_id).collect::<Vec<_>>())
-        .bind(ahead().map(|end| end.occurred_at).collect::<Vec<_>>())
-        .execute(&mut **tx)
-        .await
-        .map_err(StorageError::during("remember what is applied ahead of its time"))?;
+        .bind(ahead().map(|end| end.occurred_at).collect::<Vec<_>>());
+    tx.execute(statement).await?;
     Ok(())
 }
 
 /// The ends, each no later than it was first applied. Asks nothing of the database where none was, and none is now.
 pub(super) async fn as_first_applied(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut Tx,
     ends: &[EventEnd],
     terms: &Terms,
 ) -> Result<Vec<EventEnd>, StorageError> {
@@ -71,12 +61,8 @@ pub(super) async fn as_first_applied(
     if !terms.applied_ahead && !ends.iter().any(|end| is_ahead(end, terms)) {
         return Ok(ends);
     }
-    let found: Vec<AppliedAhead> = sqlx::query_as(FIND)
-        .persistent(false)
-        .bind(ends.iter().map(|end| end.event_id).collect::<Vec<_>>())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StorageError::during("find what was applied ahead of its time"))?;
+    let event_ids: Vec<_> = ends.iter().map(|end| end.event_id).collect();
+    let found: Vec<AppliedAhead> = tx.fetch_all(query_as(sql!("applied_ahead_find.sql")).bind(event_ids)).await?;
     let mut of_key: HashMap<_, Vec<AppliedAhead>> = HashMap::new();
     for entry in found {
         of_key.entry((entry.event_id, entry.team_id)).or_default().push(entry);
@@ -96,21 +82,14 @@ fn is_ahead(end: &EventEnd, terms: &Terms) -> bool {
 
 impl Database {
     /// Deletes entries on which no snapshot depends any more; `false` where more may be left.
-    pub async fn forget_applied_ahead(&self) -> Result<bool, StorageError> {
-        const WHAT: &str = "forget what was applied ahead of its time";
-        self.within(Limits::PAGE, WHAT, async {
-            let mut tx = self.begin_within(Limits::PAGE, None).await?;
-            // A snapshot that is hidden would be taken for none.
-            access::require(&mut tx).await?;
-            let forgotten = sqlx::query(FORGET)
-                .persistent(false)
-                .bind(i64::from(ENTRIES_PER_BATCH))
-                .execute(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(forgotten.rows_affected() < u64::from(ENTRIES_PER_BATCH))
-        })
-        .await
+    ///
+    /// # Errors
+    /// If the database does not answer, refuses, or hides rows from the role: a snapshot that is hidden would be taken for none.
+    pub async fn applied_ahead_forget(&self) -> Result<bool, StorageError> {
+        let mut tx = self.begin(Limits::PAGE, "forget what was applied ahead of its time").await?;
+        access::require(tx.raw()).await?;
+        let statement = query(sql!("applied_ahead_forget.sql")).bind(i64::from(ENTRIES_PER_BATCH));
+        let forgotten = tx.execute(statement).await?;
+        tx.commit(forgotten < u64::from(ENTRIES_PER_BATCH)).await
     }
 }

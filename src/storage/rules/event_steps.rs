@@ -1,27 +1,27 @@
 //! The end of one event in steps, for what the plain delete cannot do: an event that is large, slow, or has rows that cannot go.
 //!
-//! Each look finds the ids of some rows, and each step deletes some of those in a transaction of its own, by primary key: so a step does
+//! Ids of some rows are found at a time, and each step deletes some of those in a transaction of its own, by primary key: so a step does
 //! not walk what the steps before it left in the event's index, which stays there while an old transaction is open. A step that fails is
 //! tried again with fewer rows, down to the one that fails, which is passed over.
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::applied_ahead;
-use super::event_end::{Ended, owners_of_mismatched};
+use super::event_end::{EventEndOutcome, bound, owners_of_mismatched};
 use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::retention::policy::{self, Terms};
-use crate::storage::transaction::Limits;
+use crate::storage::statement::{query_as, query_scalar, sql};
+use crate::storage::transaction::{Limits, Tx};
 
-/// Ids that one look finds at most.
-const ROWS_PER_LOOK: i64 = 100_000;
+/// Ids that are found at a time.
+const ROWS_PER_PAGE: i64 = 100_000;
 /// Rows that fail one by one before the event is given up. Rows that the backend keeps fail nothing, however many they are.
 const FAILED_AT_MOST: usize = 100;
 /// Ids that an error names.
@@ -36,7 +36,7 @@ const SINGLE: Limits = Limits { lock: Duration::from_millis(500), statement: Dur
 #[derive(Debug)]
 pub struct EventSteps {
     end: EventEnd,
-    /// Up to when rows were made; fixed by the first look, so that nothing made since goes.
+    /// Up to when rows were made; fixed when rows are first found, so that nothing made since goes.
     cutoff: Option<OffsetDateTime>,
     /// Found and not tried yet.
     ids: Vec<Uuid>,
@@ -49,9 +49,9 @@ pub struct EventSteps {
 
 /// What the steps of an event came to.
 #[derive(Debug)]
-pub struct Stepped {
+pub struct StepsOutcome {
     /// What was deleted and kept.
-    pub ended: Ended,
+    pub ended: EventEndOutcome,
     /// Where rows failed: how the last of them did.
     pub error: Option<StorageError>,
     /// Where rows failed: how many and which, for a person.
@@ -82,7 +82,7 @@ impl EventSteps {
         &self.end
     }
 
-    /// Whether the first look is done, which fixes the time up to which rows were made.
+    /// Whether rows were looked for, which fixes the time up to which they were made.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         self.cutoff.is_some()
@@ -105,24 +105,24 @@ impl EventSteps {
         self.began.elapsed()
     }
 
-    fn at_most(&self) -> OffsetDateTime {
-        self.cutoff.unwrap_or(self.end.occurred_at)
+    fn end_at_cutoff(&self) -> EventEnd {
+        EventEnd { occurred_at: self.cutoff.unwrap_or(self.end.occurred_at), ..self.end }
     }
 
     fn passed_over(&self) -> Vec<Uuid> {
         self.kept.iter().chain(&self.failed).copied().collect()
     }
 
-    fn stepped(&mut self, owners: Option<Vec<Uuid>>) -> Stepped {
+    fn outcome(&mut self, owners: Option<Vec<Uuid>>) -> StepsOutcome {
         let ended = match owners {
-            Some(owners) => Ended::TeamMismatch(owners),
-            None => Ended::Deleted { rows: self.deleted, kept: self.kept.len() as u64 },
+            Some(owners) => EventEndOutcome::TeamMismatch(owners),
+            None => EventEndOutcome::Deleted { rows: self.deleted, kept: self.kept.len() as u64 },
         };
         let named: Vec<_> = self.failed.iter().take(NAMED_AT_MOST).map(Uuid::to_string).collect();
         let more = if self.failed.len() > named.len() { ", ..." } else { "" };
         let failed =
             format!("{} of the event's snapshots cannot be deleted ({}{more})", self.failed.len(), named.join(", "));
-        Stepped { ended, error: self.error.take(), failed, took: self.elapsed() }
+        StepsOutcome { ended, error: self.error.take(), failed, took: self.elapsed() }
     }
 }
 
@@ -131,18 +131,18 @@ impl Database {
     ///
     /// An error is one that is not about a row: the database is away, or ended the session. What is committed stays deleted, and the
     /// same call goes on after it.
-    pub async fn step_event(
+    pub async fn event_steps_advance(
         &self,
         steps: &mut EventSteps,
         size: &mut StepSize,
         until: Option<Instant>,
-    ) -> Result<Option<Stepped>, StorageError> {
+    ) -> Result<Option<StepsOutcome>, StorageError> {
         loop {
             let given_up = steps.failed.len() >= FAILED_AT_MOST;
             if steps.ids.is_empty() || given_up {
                 let owners = if given_up { None } else { self.find_rows(steps).await? };
                 if steps.ids.is_empty() || given_up {
-                    return Ok(Some(steps.stepped(owners)));
+                    return Ok(Some(steps.outcome(owners)));
                 }
             }
             self.step(steps, size).await?;
@@ -153,10 +153,10 @@ impl Database {
     }
 
     /// Ends one event in as many steps as it takes.
-    pub async fn end_event_in_steps(&self, end: &EventEnd) -> Result<Stepped, StorageError> {
+    pub async fn event_steps_run(&self, end: &EventEnd) -> Result<StepsOutcome, StorageError> {
         let (mut steps, mut size) = (EventSteps::new(*end), StepSize::default());
         loop {
-            if let Some(stepped) = self.step_event(&mut steps, &mut size, None).await? {
+            if let Some(stepped) = self.event_steps_advance(&mut steps, &mut size, None).await? {
                 return Ok(stepped);
             }
         }
@@ -187,68 +187,53 @@ impl Database {
 
     /// Fills in ids. Where none is left and nothing was done: the owners, if the event is another team's.
     async fn find_rows(&self, steps: &mut EventSteps) -> Result<Option<Vec<Uuid>>, StorageError> {
-        const WHAT: &str = "find the event's snapshots";
-        self.within(Limits::PAGE, WHAT, async {
-            let mut tx = self.begin_within(Limits::PAGE, Some(Rule::EventEnd)).await?;
-            let end = EventEnd { occurred_at: steps.at_most(), ..steps.end };
-            let terms = policy::load_checked(&mut tx, &[end.event_id]).await?;
-            let mut ends = vec![end];
-            if !steps.has_begun() {
-                applied_ahead::note(&mut tx, &ends, &terms).await?;
-                ends = applied_ahead::as_first_applied(&mut tx, &ends, &terms).await?;
-            }
-            let (ids, cutoff): (Vec<Uuid>, OffsetDateTime) = sqlx::query_as(
-                "SELECT ARRAY(SELECT id FROM ONLY public.snapshots \
-                     WHERE event_id = $1 AND ($2::uuid IS NULL OR team_id = $2) AND created_at <= LEAST($3, pg_catalog.now()) \
-                       AND (snapshot_type::text = ANY ($4)) = $5 AND id <> ALL ($6) LIMIT $7), LEAST($3, pg_catalog.now())",
-            )
-            .persistent(false)
-            .bind(end.event_id)
-            .bind(end.team_id)
-            .bind(ends[0].occurred_at)
-            .bind(terms.policy.exceptions())
-            .bind(terms.policy.keeps_by_default())
-            .bind(steps.passed_over())
-            .bind(ROWS_PER_LOOK)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            let done = ids.len() as u64 + steps.deleted + steps.passed_over().len() as u64;
-            let owners = owners_of_mismatched(&mut tx, &ends, &[(0, done)].into(), &terms).await?.remove(&0);
-            Self::commit(tx).await?;
-            steps.cutoff = Some(cutoff);
-            steps.ids = ids;
-            Ok(owners)
-        })
-        .await
+        #[derive(sqlx::FromRow)]
+        struct Found {
+            ids: Vec<Uuid>,
+            cutoff: OffsetDateTime,
+        }
+        let mut tx = self.begin_delete(Limits::PAGE, Rule::EventEnd, "find the event's snapshots").await?;
+        let end = steps.end_at_cutoff();
+        let terms = policy::load_checked(tx.raw(), &[end.event_id]).await?;
+        let mut ends = vec![end];
+        if !steps.has_begun() {
+            applied_ahead::note(&mut tx, &ends, &terms).await?;
+            ends = applied_ahead::as_first_applied(&mut tx, &ends, &terms).await?;
+        }
+        let statement = query_as(sql!("event_steps_find.sql", "event_ends.sql", "event_end_rule.sql"));
+        let statement = bound(statement, &ends, &terms.policy).bind(steps.passed_over()).bind(ROWS_PER_PAGE);
+        let Found { ids, cutoff } = tx.fetch_one(statement).await?;
+        let done = ids.len() as u64 + steps.deleted + steps.passed_over().len() as u64;
+        let owners = owners_of_mismatched(&mut tx, &ends, &[(0, done)].into(), &terms).await?.remove(&0);
+        tx.commit(()).await?;
+        steps.cutoff = Some(cutoff);
+        steps.ids = ids;
+        Ok(owners)
     }
 
-    /// One transaction. Every condition is asked again of the row that is deleted.
     async fn delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<Step, StorageError> {
-        let limits = if ids.len() == 1 { SINGLE } else { STEP };
         let mut tries = 1;
         loop {
-            let done = self.within(limits, "delete some of the event's snapshots", async {
-                let mut tx = self.begin_within(limits, Some(Rule::EventEnd)).await?;
-                let terms = policy::load_checked(&mut tx, &[]).await?;
-                let gone = delete_some(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?;
-                let kept = if gone.len() < ids.len() {
-                    still_there(&mut tx, &steps.end, steps.at_most(), &terms, ids).await?
-                } else {
-                    Vec::new()
-                };
-                Self::commit(tx).await?;
-                Ok(Step { deleted: gone.len() as u64, kept })
-            });
-            match done.await {
+            match self.try_to_delete_rows(steps, ids).await {
                 Err(error) if error.verdict() == Verdict::Conflict && tries < CONFLICT_TRIES => tries += 1,
                 done => return done,
             }
         }
     }
+
+    /// One transaction. Every condition is asked again of the row that is deleted.
+    async fn try_to_delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<Step, StorageError> {
+        let limits = if ids.len() == 1 { SINGLE } else { STEP };
+        let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete some of the event's snapshots").await?;
+        let terms = policy::load_checked(tx.raw(), &[]).await?;
+        let end = [steps.end_at_cutoff()];
+        let gone = delete(&mut tx, &end, &terms, ids).await?;
+        let kept = if gone.len() < ids.len() { kept(&mut tx, &end, &terms, ids).await? } else { Vec::new() };
+        tx.commit(Step { deleted: gone.len() as u64, kept }).await
+    }
 }
 
-/// A deadlock's victim may simply go again; more often than this it is no chance.
+/// A deadlock's victim may simply go again; more often than this it is no coincidence.
 const CONFLICT_TRIES: u32 = 3;
 
 struct Step {
@@ -256,61 +241,22 @@ struct Step {
     kept: Vec<Uuid>,
 }
 
-/// As SQL: rows of `$1` that the event's end names. `id` is the only condition that an index may serve, whatever the statistics say.
-macro_rules! rows_of_step {
-    () => {
-        "s.id = ANY ($1) AND s.event_id IS NOT DISTINCT FROM $2 AND s.team_id IS NOT DISTINCT FROM COALESCE($3, s.team_id) \
-         AND s.created_at <= $4 AND (s.snapshot_type::text = ANY ($5)) = $6"
-    };
+async fn delete(tx: &mut Tx, end: &[EventEnd], terms: &Terms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
+    #[derive(sqlx::FromRow)]
+    struct Gone {
+        ids: Vec<Uuid>,
+        is_bound: bool,
+    }
+    let statement = query_as(sql!("event_steps_delete.sql", "event_ends.sql", "event_end_rule.sql"));
+    let gone: Gone = tx.fetch_one(bound(statement, end, &terms.policy).bind(ids)).await?;
+    terms.check_still_seen(gone.is_bound)?;
+    Ok(gone.ids)
 }
 
-async fn delete_some(
-    tx: &mut Transaction<'static, Postgres>,
-    end: &EventEnd,
-    cutoff: OffsetDateTime,
-    terms: &Terms,
-    ids: &[Uuid],
-) -> Result<Vec<Uuid>, StorageError> {
-    const SQL: &str = concat!(
-        "WITH gone AS (DELETE FROM ONLY public.snapshots AS s WHERE ",
-        rows_of_step!(),
-        " RETURNING s.id) SELECT ARRAY(SELECT id FROM gone), pg_catalog.row_security_active('public.snapshots')"
-    );
-    let (gone, bound): (Vec<Uuid>, bool) = sqlx::query_as(SQL)
-        .persistent(false)
-        .bind(ids)
-        .bind(end.event_id)
-        .bind(end.team_id)
-        .bind(cutoff)
-        .bind(terms.policy.exceptions())
-        .bind(terms.policy.keeps_by_default())
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StorageError::during("delete some of the event's snapshots"))?;
-    terms.check_still_seen(bound)?;
-    Ok(gone)
-}
-
-/// The rows that the delete has found and something of the backend's has kept.
-async fn still_there(
-    tx: &mut Transaction<'static, Postgres>,
-    end: &EventEnd,
-    cutoff: OffsetDateTime,
-    terms: &Terms,
-    ids: &[Uuid],
-) -> Result<Vec<Uuid>, StorageError> {
-    const SQL: &str = concat!("SELECT s.id FROM ONLY public.snapshots AS s WHERE ", rows_of_step!());
-    sqlx::query_scalar(SQL)
-        .persistent(false)
-        .bind(ids)
-        .bind(end.event_id)
-        .bind(end.team_id)
-        .bind(cutoff)
-        .bind(terms.policy.exceptions())
-        .bind(terms.policy.keeps_by_default())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StorageError::during("count what the backend keeps"))
+/// The rows that the delete has found and a trigger or rule of the backend has kept.
+async fn kept(tx: &mut Tx, end: &[EventEnd], terms: &Terms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
+    let statement = query_scalar(sql!("event_steps_kept.sql", "event_ends.sql", "event_end_rule.sql"));
+    tx.fetch_all(bound(statement, end, &terms.policy).bind(ids)).await
 }
 
 #[cfg(test)]
@@ -324,7 +270,7 @@ mod tests {
 
     #[test]
     fn some_rows_are_named_and_whether_there_are_more() {
-        let text = |count| failed(count).stepped(None).failed;
+        let text = |count| failed(count).outcome(None).failed;
         assert_eq!(text(1), format!("1 of the event's snapshots cannot be deleted ({})", Uuid::from_u128(1)));
         assert!(text(5).starts_with("5 of ") && text(5).ends_with(&format!("{})", Uuid::from_u128(5))), "{}", text(5));
         assert!(
@@ -339,6 +285,6 @@ mod tests {
         let mut steps = failed(2);
         steps.kept.push(Uuid::from_u128(7));
         assert_eq!(steps.passed_over(), [7, 1, 2].map(Uuid::from_u128));
-        assert_eq!(steps.stepped(None).ended, Ended::Deleted { rows: 3, kept: 1 });
+        assert_eq!(steps.outcome(None).ended, EventEndOutcome::Deleted { rows: 3, kept: 1 });
     }
 }

@@ -7,4 +7,5 @@ pub(super) mod event_end;
 pub(super) mod event_steps;
 pub(super) mod step_size;
 mod timestamp;
+mod trial;
 pub(super) mod ttl;

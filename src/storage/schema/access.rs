@@ -91,7 +91,7 @@ impl Database {
     /// that only reads, or a table locked as a whole, answers every question and takes no delete.
     pub async fn check_ready(&self) -> Result<(), AccessError> {
         self.check_access().await?;
-        self.try_delete_nothing(Limits::PING).await?;
+        self.trial_delete(Limits::PING).await?;
         Ok(())
     }
 

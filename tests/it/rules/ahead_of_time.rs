@@ -1,7 +1,7 @@
 //! Messages whose `occurred_at` has not come yet by the database's clock, and their duplicates.
 
 use snapshot_lifecycle::policy::EventEnd;
-use snapshot_lifecycle::storage::{Ended, Limits};
+use snapshot_lifecycle::storage::{EventEndOutcome, Limits};
 use sqlx::Connection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -87,15 +87,15 @@ async fn duplicate_of_one_that_was_merged_into_a_later_one_takes_nothing_made_si
     let database = world.database();
     let end_at = async |occurred_at| {
         let end = EventEnd { event_id: event, team_id: None, occurred_at };
-        database.end_events(&[end], Limits::SHORT).await.unwrap()
+        database.event_end_delete(&[end], Limits::SHORT).await.unwrap()
     };
     let at = now() + Duration::minutes(2);
     // All that is left of two messages in one batch.
-    assert_eq!(end_at(at).await, [Ended::Deleted { rows: 1, kept: 0 }]);
+    assert_eq!(end_at(at).await, [EventEndOutcome::Deleted { rows: 1, kept: 0 }]);
     let since = make(&world, team, event).await;
-    assert_eq!(end_at(at - Duration::MICROSECOND).await, [Ended::Deleted { rows: 0, kept: 0 }]);
+    assert_eq!(end_at(at - Duration::MICROSECOND).await, [EventEndOutcome::Deleted { rows: 0, kept: 0 }]);
     assert_eq!(world.snapshots().await, set([since]));
-    assert_eq!(end_at(at + Duration::MICROSECOND).await, [Ended::Deleted { rows: 1, kept: 0 }]);
+    assert_eq!(end_at(at + Duration::MICROSECOND).await, [EventEndOutcome::Deleted { rows: 1, kept: 0 }]);
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn of_two_replicas_at_once_the_second_takes_nothing_made_since_the_first_b
     let end = EventEnd { event_id: event, team_id: None, occurred_at: now() + Duration::minutes(3) };
     let replica = || {
         let database = world.database();
-        tokio::spawn(async move { database.end_events(&[end], Limits::LONG).await })
+        tokio::spawn(async move { database.event_end_delete(&[end], Limits::LONG).await })
     };
     let waiting = async |sessions: i64| {
         eventually("a replica to wait", async || {
@@ -150,8 +150,8 @@ async fn of_two_replicas_at_once_the_second_takes_nothing_made_since_the_first_b
     let second = replica();
     waiting(2).await;
     held.commit().await.unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), [Ended::Deleted { rows: 1, kept: 0 }]);
-    assert_eq!(second.await.unwrap().unwrap(), [Ended::Deleted { rows: 0, kept: 0 }]);
+    assert_eq!(first.await.unwrap().unwrap(), [EventEndOutcome::Deleted { rows: 1, kept: 0 }]);
+    assert_eq!(second.await.unwrap().unwrap(), [EventEndOutcome::Deleted { rows: 0, kept: 0 }]);
     assert_eq!(world.snapshots().await, set([since]));
     assert_eq!(remembered(&world).await, 1);
     host.close().await.unwrap();

@@ -169,7 +169,8 @@ async fn time_out_of_a_whole_transaction_is_a_time_out() {
         team_id: None,
         occurred_at: time::OffsetDateTime::now_utc(),
     };
-    let error = world.database().end_events(&[end], snapshot_lifecycle::storage::Limits::SHORT).await.unwrap_err();
+    let error =
+        world.database().event_end_delete(&[end], snapshot_lifecycle::storage::Limits::SHORT).await.unwrap_err();
     assert_eq!(error.verdict(), snapshot_lifecycle::storage::Verdict::Timeout);
     assert!(error.is_statement_timeout());
     assert_eq!(world.snapshots().await, set([row]));

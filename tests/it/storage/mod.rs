@@ -5,3 +5,4 @@ mod migrations;
 mod privileges;
 mod search_path;
 mod snapshot_store;
+mod statements;
