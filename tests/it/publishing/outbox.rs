@@ -242,17 +242,15 @@ async fn migrate_waits_for_the_lock_of_a_table_with_an_older_trigger() {
     let mut holder = world.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE public.events IN ROW EXCLUSIVE MODE").execute(&mut *holder).await.unwrap();
     let migrate = Running::start(world.program(&["migrate"]));
-    eventually("migrate to wait for the table", async || {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'public.events'::regclass AND NOT granted";
-        sqlx::query_scalar::<_, i64>(waiting).fetch_one(&world.pool).await.unwrap() > 0
-    })
-    .await;
-    eventually("its first try to be over", async || {
-        let tried =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
-        sqlx::query_scalar::<_, i64>(tried).fetch_one(&world.pool).await.unwrap() == 0
-    })
-    .await;
+    // By its transaction: between two tries there are only milliseconds in which it does not wait.
+    let waiting_since = async || -> Option<time::OffsetDateTime> {
+        let since = "SELECT max(xact_start) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
+        sqlx::query_scalar(since).fetch_one(&world.pool).await.unwrap()
+    };
+    eventually("migrate to wait for the table", async || waiting_since().await.is_some()).await;
+    let first = waiting_since().await;
+    eventually("its first try to be over", async || waiting_since().await.is_some_and(|since| Some(since) > first))
+        .await;
     holder.rollback().await.unwrap();
     let migrated = migrate.ended().await;
     assert_eq!(migrated.code, 0, "{migrated:?}");
