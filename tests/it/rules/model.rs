@@ -306,6 +306,10 @@ impl Scene {
                 }
             }
             Step::Hide(policy) => {
+                // A worker that starts on hidden rows refuses to; here they are hidden under a running one.
+                for worker in self.workers.iter().flatten() {
+                    eventually("the worker to consume", async || !worker.logged("consuming").is_empty()).await;
+                }
                 self.world.hide_rows(&self.role, *policy).await;
                 self.hidden = true;
             }
