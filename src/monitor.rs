@@ -111,7 +111,7 @@ impl DatabaseMonitor<'_> {
         match self.database.outbox_backlog().await {
             Ok(backlog) => {
                 self.metrics.outbox_pending.set(backlog.pending as f64);
-                self.metrics.outbox_oldest_seconds.set(backlog.oldest_seconds as f64);
+                self.metrics.outbox_oldest_seconds.set(backlog.oldest.as_secs() as f64);
             }
             Err(error) => tracing::warn!(error = error.one_line(), "could not measure the outbox"),
         }

@@ -29,7 +29,7 @@ impl Options {
         // Two: one may build an index for minutes while the other one renews the lease.
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         let applied = database.migrate().await?;
-        let answer = Answer { applied, rows_without_expires_at: database.rows_without_expires_at().await? };
+        let answer = Answer { applied, rows_without_expires_at: database.restamp_count_without_expiry().await? };
         database.close().await;
         self.output.print(&answer, |answer| {
             let rows = Table::new(["version", "migration"]);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::interrupt::interrupted;
 use super::output::{ConfirmOptions, OutputOptions, progress};
 use crate::config::{DatabaseOptions, parse_duration};
-use crate::storage::{Database, Restamp, StorageError, TypeRetention, Verdict};
+use crate::storage::{Database, Restamp, RestampBatch, RowsOfType, StorageError, TypeRetention, Verdict};
 use crate::terminal::Table;
 
 /// The TTL, and what happens at an event's end, by snapshot type
@@ -110,7 +110,7 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Database::new(self.database.database_url.as_ref(), 1)?;
         database.check_access().await?;
-        let policy = database.retention().await?;
+        let policy = database.retention_list().await?;
         database.close().await;
         let entries: Vec<_> = policy.into_iter().map(Entry::from).collect();
         self.output.print(&entries, |entries| {
@@ -147,7 +147,7 @@ impl Set {
     }
 
     async fn plan(&self, database: &Database) -> anyhow::Result<Change> {
-        let policy = database.retention().await?;
+        let policy = database.retention_list().await?;
         let find = |name: &str| policy.iter().find(|row| row.snapshot_type == name).map(Fate::of);
         let before = find(&self.snapshot_type);
         // Without the row for every other type there is nothing to inherit from, but it can be put back.
@@ -162,16 +162,14 @@ impl Set {
             ttl_seconds: self.ttl.unwrap_or(inherited.ttl_seconds),
             keep_after_event: self.keep_after_event.unwrap_or(inherited.keep_after_event),
         };
-        let (rows, rows_with_event) = database.count_of_type(&self.snapshot_type).await?;
-        let would_restamp = if self.restamp {
-            Some(database.count_restamp(&self.snapshot_type, after.ttl_seconds).await?)
-        } else {
-            None
-        };
+        let RowsOfType { all: rows, with_event: rows_with_event } =
+            database.retention_count(&self.snapshot_type).await?;
+        let would_restamp =
+            if self.restamp { Some(database.restamp_count(&self.snapshot_type, after.ttl()).await?) } else { None };
         Ok(Change {
             dry_run: !self.confirm.yes,
             snapshot_type: self.snapshot_type.clone(),
-            permitted: database.may_set_retention(self.restamp).await?,
+            permitted: database.retention_may_set(self.restamp).await?,
             before,
             after,
             rows,
@@ -185,7 +183,7 @@ impl Set {
     async fn apply(&self, database: &Database, change: &mut Change) -> anyhow::Result<()> {
         let (of_type, after) = (&self.snapshot_type, change.after);
         if change.before != Some(after) {
-            database.set_retention(of_type, after.ttl_seconds, after.keep_after_event).await.map_err(explained)?;
+            database.retention_set(of_type, after.ttl(), after.keep_after_event).await.map_err(explained)?;
         }
         let Some(restamp) = change.would_restamp else { return Ok(()) };
         let bar = progress(Some((restamp.earlier + restamp.later + restamp.without_expires_at).unsigned_abs()), "rows");
@@ -199,10 +197,10 @@ impl Set {
                     change.stopped = Some("interrupted".to_owned());
                     break;
                 }
-                batch = database.restamp(of_type, after.ttl_seconds, cursor) => batch,
+                batch = database.restamp_batch(of_type, after.ttl(), cursor) => batch,
             };
             match batch {
-                Ok((changed, last)) => {
+                Ok(RestampBatch { changed, last }) => {
                     change.restamped += changed;
                     bar.inc(changed.unsigned_abs());
                     cursor = last;
@@ -229,18 +227,22 @@ impl Set {
 impl From<TypeRetention> for Entry {
     fn from(row: TypeRetention) -> Self {
         Self {
-            ttl: duration(row.ttl_seconds),
+            ttl: duration(Fate::of(&row).ttl_seconds),
             retention: Fate::of(&row),
             snapshot_type: row.snapshot_type,
-            rows: row.rows,
-            rows_with_event: row.rows_with_event,
+            rows: row.rows.all,
+            rows_with_event: row.rows.with_event,
         }
     }
 }
 
 impl Fate {
     const fn of(row: &TypeRetention) -> Self {
-        Self { ttl_seconds: row.ttl_seconds, keep_after_event: row.keep_after_event }
+        Self { ttl_seconds: row.ttl.as_secs().cast_signed(), keep_after_event: row.keep_after_event }
+    }
+
+    const fn ttl(self) -> Duration {
+        Duration::from_secs(self.ttl_seconds.unsigned_abs())
     }
 }
 

@@ -21,7 +21,9 @@ use super::checks::table::table;
 use super::checks::version::database_version;
 use super::finding::Finding;
 use crate::clock;
-use crate::storage::{AccessError, Backlog, Database, Guards, OutboxTrigger, ServerFacts, StorageError, Verdict};
+use crate::storage::{
+    AccessError, Backlog, Database, OutboxTrigger, ServerFacts, StorageError, TableProtection, Verdict,
+};
 
 /// How often passes should complete.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +78,7 @@ struct Examination {
     database: Database,
     intervals: PassIntervals,
     server: OnceCell<Server>,
-    guards: OnceCell<Guards>,
+    guards: OnceCell<TableProtection>,
     backlog: OnceCell<Option<Backlog>>,
     triggers: OnceCell<Vec<OutboxTrigger>>,
 }
@@ -138,14 +140,14 @@ impl Examination {
             DatabaseCheck::Schema => self.schema().await?,
             DatabaseCheck::Table => {
                 let guards = self.guards().await?;
-                table(database.misshapes().await?, guards)
+                table(database.table_shape().await?, guards)
             }
             DatabaseCheck::Isolation => vec![isolation(self.guards().await?)],
             DatabaseCheck::Role => self.role().await?,
             DatabaseCheck::Indexes => indexes(&database.indexes().await?),
-            DatabaseCheck::References => references(&database.references().await?),
+            DatabaseCheck::References => references(&database.foreign_keys().await?),
             DatabaseCheck::Retention => self.retention().await?,
-            DatabaseCheck::Autovacuum => match database.upkeep().await? {
+            DatabaseCheck::Autovacuum => match database.vacuum_state().await? {
                 Some(upkeep) => vec![autovacuum(&upkeep, self.server().await?.facts.autovacuum)],
                 None => vec![],
             },
@@ -182,7 +184,7 @@ impl Examination {
     }
 
     async fn schema(&self) -> Result<Vec<Finding>, StorageError> {
-        let migrations = self.database.migration_state().await?;
+        let migrations = self.database.migrations_state().await?;
         let mut findings = vec![schema(&migrations)];
         if !migrations.missing.is_empty() {
             let reason = "privileges, indexes, passes and outbox need the schema";
@@ -216,10 +218,10 @@ impl Examination {
     async fn retention(&self) -> Result<Vec<Finding>, StorageError> {
         let guards = self.guards().await?;
         // What is denied is reported by the role's check.
-        let policy = unless_denied(self.database.retention().await)?;
+        let policy = unless_denied(self.database.retention_list().await)?;
         let mut findings: Vec<_> = policy.iter().map(|policy| retention(policy, guards)).collect();
         if guards.expiry_may_be_missing {
-            let rows = unless_denied(self.database.rows_without_expires_at().await)?;
+            let rows = unless_denied(self.database.restamp_count_without_expiry().await)?;
             findings.extend(rows.and_then(never_expiring));
         }
         Ok(findings)
@@ -236,8 +238,8 @@ impl Examination {
             .await
     }
 
-    async fn guards(&self) -> Result<Guards, StorageError> {
-        self.guards.get_or_try_init(|| self.database.guards()).await.copied()
+    async fn guards(&self) -> Result<TableProtection, StorageError> {
+        self.guards.get_or_try_init(|| self.database.protection()).await.copied()
     }
 
     /// `None` where the role may not read it.

@@ -35,7 +35,7 @@ impl Importer<'_> {
     pub async fn run(&self, file: &Path) -> Result<ImportReport, ImportError> {
         let entries = read(file, self.team_id)?;
         let team_exists = tokio::select! {
-            exists = self.database.team_is_there(self.team_id) => exists?,
+            exists = self.database.team_exists(self.team_id) => exists?,
             () = self.stop.cancelled() => return Err(ImportError::Interrupted),
         };
         if !team_exists {
@@ -74,7 +74,7 @@ impl Importer<'_> {
     /// Snapshots of events that do not exist are left out.
     async fn import_batch(&self, mut batch: Vec<(usize, NewRow)>, outcomes: &mut [EntryOutcome]) -> Result<(), String> {
         let named: HashSet<_> = batch.iter().filter_map(|(_, row)| row.event_id).collect();
-        let events = self.database.events_there(self.team_id, &named.into_iter().collect::<Vec<_>>()).await;
+        let events = self.database.events_existing(self.team_id, &named.into_iter().collect::<Vec<_>>()).await;
         let events = events.map_err(|error| error.one_line())?;
         batch.retain(|(at, row)| {
             let unknown = row.event_id.filter(|event| !events.contains(event));
@@ -87,7 +87,7 @@ impl Importer<'_> {
         let (places, rows): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         if self.dry_run {
             let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-            let existing = self.database.snapshots_there(self.team_id, &ids).await;
+            let existing = self.database.snapshots_existing(self.team_id, &ids).await;
             let existing = existing.map_err(|error| error.one_line())?;
             for (at, id) in places.into_iter().zip(ids) {
                 outcomes[at].outcome =
@@ -109,7 +109,7 @@ impl Importer<'_> {
     ) -> Result<(), StorageError> {
         let mut parts = vec![(0, rows.len())];
         while let Some((from, to)) = parts.pop() {
-            let error = match self.database.insert_snapshots(self.team_id, &rows[from..to]).await {
+            let error = match self.database.snapshots_insert(self.team_id, &rows[from..to]).await {
                 Ok(inserted) => {
                     for at in from..to {
                         let new = inserted.contains(&rows[at].id);
@@ -120,7 +120,7 @@ impl Importer<'_> {
                 Err(error) => error,
             };
             // Where no rows at all cannot be inserted either (an outage, a missing privilege), no row is at fault.
-            if self.database.insert_snapshots(self.team_id, &[]).await.is_err() {
+            if self.database.snapshots_insert(self.team_id, &[]).await.is_err() {
                 return Err(error);
             }
             if to - from == 1 {

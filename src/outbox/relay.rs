@@ -118,7 +118,7 @@ impl Relay {
 
     async fn work(&mut self, stop: &Stop) {
         let mut pauses = Backoff::for_outage();
-        let mut signal = OutboxSignal::deaf();
+        let mut signal = OutboxSignal::disconnected();
         let mut listen_at = Instant::now();
         let (mut well, mut looked) = (true, false);
         while !stop.soft.is_cancelled() {
@@ -173,7 +173,7 @@ impl Relay {
         let (late, sendable): (Vec<_>, Vec<_>) = records.iter().partition(|record| overtaking(record));
         let Sent { confirmed, failed, reason, outage } = self.publish(&sendable).await;
         if !confirmed.is_empty() {
-            self.database.remove_from_outbox(&confirmed).await?;
+            self.database.outbox_remove(&confirmed).await?;
         }
         self.metrics.outbox_messages.add(OutboxOutcome::Published, confirmed.len() as u64);
         self.metrics.outbox_messages.add(OutboxOutcome::Failed, failed as u64);

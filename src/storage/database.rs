@@ -1,18 +1,14 @@
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgPool, Postgres, Transaction};
 
 use super::connection::database_url;
-use super::connection::outstanding::{Backend, Outstanding};
 use super::connection::pool::ConnectionPool;
 use super::error::StorageError;
-use super::statement::{query_as, sql};
 use super::transaction::Limits;
 use crate::config::ConfigError;
-use crate::policy::Rule;
 
 /// The database, with a small pool: a batch, two passes and a probe at most are under way at once.
 #[derive(Clone)]
@@ -89,99 +85,5 @@ impl Database {
     /// A separate pool of one connection, for somebody who keeps it.
     pub(super) fn pool_of_one(&self) -> PgPool {
         self.pool.separate()
-    }
-}
-
-// What follows goes as soon as every function begins by `Database::begin`.
-
-tokio::task_local! {
-    /// The transaction that the work of [`Database::within`] has begun.
-    static BEGUN: Arc<Mutex<Option<Backend>>>;
-}
-
-impl Database {
-    pub(super) async fn within<T>(
-        &self,
-        limits: Limits,
-        operation: &'static str,
-        work: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, StorageError> {
-        let mut begun = Begun { outstanding: &self.pool.outstanding, backend: Arc::default(), answered: false };
-        let mut work = pin!(tokio::time::timeout(limits.whole(), BEGUN.scope(Arc::clone(&begun.backend), work)));
-        let done = work.as_mut().await;
-        begun.answered = done.is_ok();
-        if done.is_err()
-            && let Some(backend) = begun.take()
-        {
-            self.pool.outstanding.abandon(backend);
-        }
-        let done = done.unwrap_or_else(|_| Err(StorageError::no_answer(operation)));
-        if done.as_ref().is_err_and(|error| error.is_silence() || error.is_read_only()) {
-            self.pool.reset();
-        }
-        done
-    }
-
-    pub(super) async fn begin_within(
-        &self,
-        limits: Limits,
-        rule: Option<Rule>,
-    ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        self.begin_within_on(limits, rule, rule.is_none()).await
-    }
-
-    pub(super) async fn begin_with_triggers_within(
-        &self,
-        limits: Limits,
-        rule: Option<Rule>,
-    ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        self.begin_within_on(limits, rule, false).await
-    }
-
-    async fn begin_within_on(
-        &self,
-        limits: Limits,
-        rule: Option<Rule>,
-        own_path: bool,
-    ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        const WHAT: &str = "begin a transaction";
-        let mut tx = self.pool.begin(self.begin, WHAT).await?;
-        let begun: Backend = query_as(sql!("transaction_settings.sql"))
-            .bind(format!("{}ms", limits.lock.as_millis()))
-            .bind(format!("{}ms", limits.statement.as_millis()))
-            .bind("10s")
-            .bind(rule.map_or("", Rule::as_str))
-            .bind(own_path)
-            .fetch_one_on(&mut tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-        BEGUN.try_with(|backend| *backend.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun)).ok();
-        Ok(tx)
-    }
-
-    pub(super) async fn commit(tx: Transaction<'static, Postgres>) -> Result<(), StorageError> {
-        tx.commit().await.map_err(StorageError::during("commit"))
-    }
-}
-
-struct Begun<'a> {
-    outstanding: &'a Outstanding,
-    backend: Arc<Mutex<Option<Backend>>>,
-    answered: bool,
-}
-
-impl Begun<'_> {
-    fn take(&self) -> Option<Backend> {
-        self.backend.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if !self.answered
-            && let Some(backend) = self.take()
-        {
-            self.outstanding.dropped(backend);
-        }
     }
 }

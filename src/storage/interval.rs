@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde::Serializer;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::PgInterval;
@@ -42,4 +43,9 @@ impl From<Interval> for Duration {
     fn from(interval: Interval) -> Self {
         interval.0
     }
+}
+
+/// As JSON: whole seconds.
+pub(super) fn whole_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }

@@ -22,22 +22,27 @@ mod retention;
 mod rules;
 mod schema;
 mod snapshots;
-#[allow(dead_code)] // until every function uses it
 mod statement;
-#[allow(dead_code)]
 mod transaction;
 
 pub use connection::connect::ConnectFailure;
 pub use database::Database;
 pub use error::{StorageError, Verdict};
-pub use inspection::{
-    Encryption, Guards, Index, MigrationState, Need, Pooling, Reference, ServerFacts, TableUpkeep, Work,
-};
-pub use outbox::records::{OutboxBacklog, OutboxColumns, OutboxError, OutboxRecord, OutboxSource, OutboxTrigger};
+pub use inspection::connection::Encryption;
+pub use inspection::foreign_keys::ForeignKey;
+pub use inspection::indexes::{Index, RequiredIndex, Work};
+pub use inspection::pooling::Pooling;
+pub use inspection::protection::TableProtection;
+pub use inspection::server::ServerFacts;
+pub use inspection::vacuum::VacuumState;
+pub use outbox::install::{OutboxError, OutboxSource};
+pub use outbox::records::{OutboxBacklog, OutboxRecord};
 pub use outbox::signal::OutboxSignal;
+pub use outbox::trigger::{OutboxColumns, OutboxTrigger};
 pub use passes::backlog::Backlog;
 pub use passes::lease::{HeldLease, LeaseAttempt, LeaseName, outbox_lease};
-pub use retention::policy::{Restamp, TypeRetention};
+pub use retention::policy::{RowsOfType, TypeRetention};
+pub use retention::restamp::{Restamp, RestampBatch};
 pub use rules::batch::{Batch, NextRow};
 pub use rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage};
 pub use rules::event_end::{EventCount, EventEndOutcome, TypeCount};
@@ -45,7 +50,9 @@ pub use rules::event_steps::{EventSteps, StepsOutcome};
 pub use rules::step_size::StepSize;
 pub use rules::ttl::{Expired, TtlPlace};
 pub use schema::access::AccessError;
-pub use schema::migrate::{MigrateError, Migrated};
+pub use schema::migrate::Migrated;
+pub use schema::migrate_error::MigrateError;
+pub use schema::migrations::MigrationState;
 pub use schema::table_shape::Misshape;
 pub use snapshots::import::NewRow;
 pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};

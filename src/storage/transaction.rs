@@ -145,11 +145,6 @@ impl Tx {
         self.watch.operation
     }
 
-    /// Goes as soon as nothing takes a `Transaction`.
-    pub(in crate::storage) const fn raw(&mut self) -> &mut Transaction<'static, Postgres> {
-        &mut self.transaction
-    }
-
     /// Runs a statement and returns how many rows it affected.
     pub(in crate::storage) async fn execute<O>(&mut self, statement: Statement<O>) -> Result<u64, StorageError> {
         self.watch.answer(statement.execute_on(&mut self.transaction)).await

@@ -48,7 +48,7 @@ impl Install {
             on_insert: self.on_insert,
             exchange: self.exchange,
         };
-        match database.install_outbox(&source).await {
+        match database.outbox_install(&source).await {
             Ok(()) => show(database, self.output, "status changes are recorded from now on").await,
             Err(OutboxError::Storage(error)) => Err(explained(error, NEEDED)),
             Err(error) => Err(error.into()),

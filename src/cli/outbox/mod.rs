@@ -90,7 +90,8 @@ fn table(answer: &Answer, done: &str) -> Table {
     table.footer(footer.join("\n"))
 }
 
-fn waiting(OutboxBacklog { pending, oldest_seconds }: OutboxBacklog) -> String {
+fn waiting(OutboxBacklog { pending, oldest }: OutboxBacklog) -> String {
+    let oldest_seconds = oldest.as_secs();
     match pending {
         0 => "no record waits to be published".to_owned(),
         1 => format!("1 record waits to be published, for {oldest_seconds} s"),

@@ -45,7 +45,7 @@ impl Uninstall {
         }
         let mut removed = 0;
         if self.confirm.yes {
-            database.uninstall_outbox(&triggers).await.map_err(|error| explained(error, NEEDED))?;
+            database.outbox_uninstall(&triggers).await.map_err(|error| explained(error, NEEDED))?;
             removed = triggers.len();
         }
         let answer = Answer::read(&database).await?;

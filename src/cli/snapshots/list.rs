@@ -48,7 +48,7 @@ impl List {
             after: None,
             limit: Some(self.limit),
         };
-        let found = database.list_snapshots(self.team_id, &filter).await?;
+        let found = database.snapshots_list(self.team_id, &filter).await?;
         database.close().await;
         if found.len() == self.limit as usize {
             note(&format!("the newest {} are shown; --limit shows more", self.limit));

@@ -27,7 +27,7 @@ pub(super) struct Show {
 impl Show {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = open(&self.database, 1).await?;
-        let found = database.find_snapshot(self.id).await?;
+        let found = database.snapshots_find(self.id).await?;
         database.close().await;
         let Some(snapshot) = found else {
             bail!("there is no snapshot {}; it may have been deleted", self.id);

@@ -1,12 +1,12 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::TableUpkeep;
+use crate::storage::VacuumState;
 
 /// Autovacuum starts once a minute and takes time, so it is behind only at several times the number at which it starts.
 const FAR_BEHIND: i64 = 5;
 const FEW_DEAD_ROWS: i64 = 10_000;
 
-pub(in crate::doctor) fn autovacuum(table: &TableUpkeep, server: bool) -> Finding {
+pub(in crate::doctor) fn autovacuum(table: &VacuumState, server: bool) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Autovacuum;
     if !server {
         return Finding::failed(
@@ -23,7 +23,7 @@ pub(in crate::doctor) fn autovacuum(table: &TableUpkeep, server: bool) -> Findin
         );
     }
     if table.dead > FEW_DEAD_ROWS && table.dead > FAR_BEHIND.saturating_mul(table.trigger) {
-        let last = table.vacuumed_seconds_ago.map_or("never".to_owned(), |seconds| format!("{seconds} s ago"));
+        let last = table.vacuumed_ago.map_or("never".to_owned(), |ago| format!("{} s ago", ago.as_secs()));
         return Finding::warning(
             CHECK,
             format!(
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn autovacuum_is_behind_only_several_times_over_its_trigger_and_with_many_rows() {
         let state = |dead, trigger| {
-            autovacuum(&TableUpkeep { autovacuum: true, dead, trigger, vacuumed_seconds_ago: None }, true).state
+            autovacuum(&VacuumState { autovacuum: true, dead, trigger, vacuumed_ago: None }, true).state
         };
         assert_eq!(state(10_000, 50), State::Ok);
         assert_eq!(state(10_001, 50), State::Warning);

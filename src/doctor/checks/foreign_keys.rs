@@ -1,10 +1,10 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::Reference;
+use crate::storage::ForeignKey;
 
-pub(in crate::doctor) fn references(references: &[Reference]) -> Vec<Finding> {
+pub(in crate::doctor) fn references(references: &[ForeignKey]) -> Vec<Finding> {
     const CHECK: DatabaseCheck = DatabaseCheck::References;
-    let unindexed = |it: &Reference| {
+    let unindexed = |it: &ForeignKey| {
         let (table, columns) = (&it.table, it.columns_without_index.as_ref()?);
         Some(Finding::failed(
             CHECK,
@@ -12,7 +12,7 @@ pub(in crate::doctor) fn references(references: &[Reference]) -> Vec<Finding> {
             format!("as the owner: CREATE INDEX CONCURRENTLY ON {table} ({columns});"),
         ))
     };
-    let named = |wanted: fn(&Reference) -> bool| {
+    let named = |wanted: fn(&ForeignKey) -> bool| {
         let tables: Vec<_> = references.iter().filter(|it| wanted(it)).map(|it| it.table.as_str()).collect();
         tables.join(", ")
     };

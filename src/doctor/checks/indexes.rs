@@ -1,11 +1,11 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::{Index, Need, Work};
+use crate::storage::{Index, RequiredIndex, Work};
 
 pub(in crate::doctor) fn indexes(indexes: &[Index]) -> Vec<Finding> {
     const CHECK: DatabaseCheck = DatabaseCheck::Indexes;
     let mut findings = Vec::new();
-    for need in Need::ALL {
+    for need in RequiredIndex::ALL {
         if indexes.iter().any(|index| index.valid && index.serves(*need)) {
             continue;
         }
@@ -31,7 +31,9 @@ pub(in crate::doctor) fn indexes(indexes: &[Index]) -> Vec<Finding> {
             Finding::warning(CHECK, message, fix)
         });
     }
-    for index in indexes.iter().filter(|index| !index.valid && !Need::ALL.iter().any(|need| index.serves(*need))) {
+    for index in
+        indexes.iter().filter(|index| !index.valid && !RequiredIndex::ALL.iter().any(|need| index.serves(*need)))
+    {
         findings.push(Finding::warning(
             CHECK,
             format!("index {} is invalid: it slows inserts and no query uses it", index.name),
@@ -56,7 +58,7 @@ mod tests {
             valid: true,
             whole,
         };
-        let event = *Need::ALL.iter().find(|need| need.work == Work::EventEnd).unwrap();
+        let event = *RequiredIndex::ALL.iter().find(|need| need.work == Work::EventEnd).unwrap();
         assert!(index("event_id", true).serves(event));
         assert!(index("event_id, team_id", true).serves(event));
         assert!(index("event_id DESC NULLS LAST", true).serves(event), "of one key both directions serve");

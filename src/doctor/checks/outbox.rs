@@ -1,17 +1,19 @@
+use std::time::Duration;
+
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
 use crate::storage::{OutboxBacklog, OutboxTrigger};
 
 /// A record is published within seconds.
-const OUTBOX_LATE_SECONDS: i64 = 60;
+const OUTBOX_LATE: Duration = Duration::from_mins(1);
 
 pub(in crate::doctor) fn outbox(triggers: &[OutboxTrigger], backlog: OutboxBacklog) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Outbox;
-    let OutboxBacklog { pending, oldest_seconds } = backlog;
-    if pending > 0 && oldest_seconds > OUTBOX_LATE_SECONDS {
+    let OutboxBacklog { pending, oldest } = backlog;
+    if pending > 0 && oldest > OUTBOX_LATE {
         return Finding::failed(
             CHECK,
-            format!("{pending} status changes wait to be published, the oldest for {oldest_seconds} s"),
+            format!("{pending} status changes wait to be published, the oldest for {} s", oldest.as_secs()),
             "start a worker (`run`) with the exchange that `outbox status` names, or see in its log why they are rejected or unroutable",
         );
     }

@@ -1,6 +1,6 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::{Guards, TypeRetention};
+use crate::storage::{TableProtection, TypeRetention};
 
 /// Rows that no sweep ever deletes.
 pub(in crate::doctor) fn never_expiring(rows: i64) -> Option<Finding> {
@@ -13,7 +13,7 @@ pub(in crate::doctor) fn never_expiring(rows: i64) -> Option<Finding> {
     })
 }
 
-pub(in crate::doctor) fn retention(policy: &[TypeRetention], guards: Guards) -> Finding {
+pub(in crate::doctor) fn retention(policy: &[TypeRetention], guards: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Retention;
     if !policy.iter().any(|row| row.snapshot_type == "*") {
         return Finding::failed(

@@ -1,8 +1,8 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::{Guards, ServerFacts};
+use crate::storage::{ServerFacts, TableProtection};
 
-pub(in crate::doctor) fn isolation(guards: Guards) -> Finding {
+pub(in crate::doctor) fn isolation(guards: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Isolation;
     if guards.isolated {
         return Finding::ok(CHECK, "row-level security is on for public.snapshots");
@@ -14,7 +14,7 @@ pub(in crate::doctor) fn isolation(guards: Guards) -> Finding {
     )
 }
 
-pub(in crate::doctor) fn role(server: &ServerFacts, guards: Guards) -> Finding {
+pub(in crate::doctor) fn role(server: &ServerFacts, guards: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Role;
     if guards.isolated && !guards.binds_role {
         return Finding::warning(

@@ -1,13 +1,13 @@
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
-use crate::storage::{Guards, Misshape};
+use crate::storage::{Misshape, TableProtection};
 
 /// Whether the statements reach the whole table, and only what the rules name.
-pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, guards: Guards) -> Vec<Finding> {
+pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, guards: TableProtection) -> Vec<Finding> {
     const CHECK: DatabaseCheck = DatabaseCheck::Table;
     let mut findings: Vec<_> = misshapes
         .into_iter()
-        .map(|it| Finding::failed(CHECK, format!("public.snapshots: {}", it.says), it.fix))
+        .map(|it| Finding::failed(CHECK, format!("public.snapshots: {}", it.message), it.fix))
         .collect();
     if guards.published_without_identity {
         findings.push(Finding::failed(

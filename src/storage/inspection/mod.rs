@@ -1,10 +1,10 @@
-//! What `doctor` wants to know of the database: facts only, read in transactions that the server keeps from changing
-//! anything ([`Database::read_only`](super::Database::read_only)). What they mean is `doctor`'s.
+//! What `doctor` asks of the database: facts only, read in transactions that the server keeps from changing anything
+//! ([`Database::read_only`](super::Database::read_only)). What they mean is `doctor`'s.
 
-mod connection;
-mod server;
-mod table;
-
-pub use connection::{Encryption, Pooling};
-pub use server::{MigrationState, ServerFacts};
-pub use table::{Guards, Index, Need, Reference, TableUpkeep, Work};
+pub(super) mod connection;
+pub(super) mod foreign_keys;
+pub(super) mod indexes;
+pub(super) mod pooling;
+pub(super) mod protection;
+pub(super) mod server;
+pub(super) mod vacuum;

@@ -1,4 +1,6 @@
-//! The transactional outbox: its table, the trigger that fills it, and the signal that something was committed.
+//! The transactional outbox: the trigger on the backend's table of events, the records that it makes, and the signal that there are some.
 
+pub(super) mod install;
 pub(super) mod records;
 pub(super) mod signal;
+pub(super) mod trigger;

@@ -3,24 +3,26 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::time::{Instant, timeout};
 
-use super::records::CHANNEL;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::statement::{query, query_as};
 use crate::storage::transaction::Limits;
 
-/// Tells when the host has recorded something, where the connection allows it: behind a pooler in transaction mode nobody is
-/// told, so there the outbox is looked at from time to time.
+/// Tells when the backend has recorded something, where the connection allows it: behind a pooler in transaction mode no notification
+/// arrives, so there the outbox is polled.
 pub struct OutboxSignal {
     listener: Option<PgListener>,
 }
 
+/// The channel on which the trigger notifies.
+const CHANNEL: &str = "snapshot_lifecycle_outbox";
 /// For our own notification to come back.
 const ECHO_WITHIN: Duration = Duration::from_secs(2);
 
 impl OutboxSignal {
-    /// Hears nothing.
+    /// Listens to nothing: [`wait`](Self::wait) only sleeps.
     #[must_use]
-    pub const fn deaf() -> Self {
+    pub const fn disconnected() -> Self {
         Self { listener: None }
     }
 
@@ -38,13 +40,13 @@ impl OutboxSignal {
         let until = Instant::now() + at_most;
         match timeout(at_most, listener.try_recv()).await {
             Ok(Ok(Some(_))) => {
-                // One look serves all that have come.
+                // One query of the outbox serves all that have come.
                 while listener.next_buffered().is_some() {}
             }
-            // The connection was lost, and with it perhaps a notification: deaf until somebody listens anew.
+            // The connection was lost, and with it perhaps a notification: disconnected until somebody listens again.
             Ok(Ok(None) | Err(_)) => {
                 self.listener = None;
-                // Not at once: where the server is away the caller would turn round in circles.
+                // Not at once: while the server is away the caller would busy-loop.
                 tokio::time::sleep_until(until.min(Instant::now() + Duration::from_millis(500))).await;
             }
             Err(_) => {}
@@ -62,28 +64,23 @@ impl Database {
             Ok(Ok(listener)) => OutboxSignal { listener },
             Ok(Err(error)) => {
                 tracing::debug!(error = error.one_line(), "no notifications of the outbox; polling");
-                OutboxSignal::deaf()
+                OutboxSignal::disconnected()
             }
-            Err(_) => OutboxSignal::deaf(),
+            Err(_) => OutboxSignal::disconnected(),
         }
     }
 
     async fn listen(&self) -> Result<Option<PgListener>, StorageError> {
         const WHAT: &str = "listen for the outbox";
-        if !self.is_told().await? {
+        if !self.is_notified().await? {
             return Ok(None);
         }
         let mut listener = PgListener::connect_with(&self.pool_of_one()).await.map_err(StorageError::during(WHAT))?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await.map_err(StorageError::during(WHAT))?;
-        let mut tx = self.begin_within(Limits::SHORT, None).await?;
-        sqlx::query("SELECT pg_notify($1, 'echo')")
-            .persistent(false)
-            .bind(CHANNEL)
-            .execute(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-        Self::commit(tx).await?;
+        let mut tx = self.begin(Limits::SHORT, WHAT).await?;
+        tx.execute(query("SELECT pg_notify($1, 'echo')").bind(CHANNEL)).await?;
+        tx.commit(()).await?;
         match timeout(ECHO_WITHIN, listener.try_recv()).await {
             Ok(Ok(Some(_))) => Ok(Some(listener)),
             Ok(Err(error)) => Err(StorageError::during(WHAT)(error)),
@@ -92,20 +89,11 @@ impl Database {
     }
 
     /// Whether a notification of the trigger could reach this program.
-    async fn is_told(&self) -> Result<bool, StorageError> {
-        const WHAT: &str = "look at the server's port";
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            // Where transactions may be prepared, the trigger does not notify.
-            let (port, notifies): (Option<i32>, bool) =
-                sqlx::query_as("SELECT inet_server_port(), current_setting('max_prepared_transactions') = '0'")
-                    .persistent(false)
-                    .fetch_one(&mut *tx)
-                    .await
-                    .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(notifies && port == Some(i32::from(self.port())))
-        })
-        .await
+    async fn is_notified(&self) -> Result<bool, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, "read the server's port").await?;
+        // Where transactions may be prepared, the trigger does not notify.
+        let asked = "SELECT inet_server_port(), current_setting('max_prepared_transactions') = '0'";
+        let (port, notifies): (Option<i32>, bool) = tx.fetch_one(query_as(asked)).await?;
+        tx.commit(notifies && port == Some(i32::from(self.port()))).await
     }
 }

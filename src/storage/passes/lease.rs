@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
-use crate::storage::schema::access::{Problems, silent_problems};
+use crate::storage::schema::access::Problems;
 use crate::storage::statement::{Statement, query, query_as, sql};
 use crate::storage::transaction::{Limits, Tx};
 
@@ -157,12 +157,9 @@ pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_
         #[sqlx(flatten)]
         problems: Problems,
     }
-    const SQL: &str = concat!(
-        "WITH renewed AS (UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + $3 WHERE name = $1 AND holder = $2 RETURNING 1) ",
-        "SELECT EXISTS (SELECT FROM renewed) AS is_ours, ",
-        silent_problems!()
-    );
-    let Answer { is_ours, problems } = tx.fetch_one(bound(query_as(SQL), lease)).await?;
+    let statement =
+        query_as(sql!("lease_renew_to_delete.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
+    let Answer { is_ours, problems } = tx.fetch_one(bound(statement, lease)).await?;
     problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), &error))?;
     Ok(is_ours)
 }

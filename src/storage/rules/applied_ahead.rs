@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::policy::EventEnd;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::retention::policy::Terms;
+use crate::storage::retention::terms::Terms;
 use crate::storage::schema::access;
 use crate::storage::statement::{query, query_as, sql};
 use crate::storage::transaction::{Limits, Tx};
@@ -87,7 +87,7 @@ impl Database {
     /// If the database does not answer, refuses, or hides rows from the role: a snapshot that is hidden would be taken for none.
     pub async fn applied_ahead_forget(&self) -> Result<bool, StorageError> {
         let mut tx = self.begin(Limits::PAGE, "forget what was applied ahead of its time").await?;
-        access::require(tx.raw()).await?;
+        access::require(&mut tx).await?;
         let statement = query(sql!("applied_ahead_forget.sql")).bind(i64::from(ENTRIES_PER_BATCH));
         let forgotten = tx.execute(statement).await?;
         tx.commit(forgotten < u64::from(ENTRIES_PER_BATCH)).await

@@ -65,7 +65,7 @@ impl Database {
             is_overfull: bool,
         }
         let mut tx = self.begin(Limits::PAGE, "find teams above the cap").await?;
-        access::require(tx.raw()).await?;
+        access::require(&mut tx).await?;
         let statement = query_as(sql!("cap_overfull_teams.sql")).bind(i64::from(cap)).bind(after).bind(TEAMS_PER_PAGE);
         let teams: Vec<Team> = tx.fetch_all(statement).await?;
         let page = TeamPage {

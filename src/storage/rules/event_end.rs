@@ -10,7 +10,7 @@ use super::applied_ahead;
 use crate::policy::{EventEnd, RetentionPolicy, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::retention::policy::{self, Terms};
+use crate::storage::retention::terms::Terms;
 use crate::storage::statement::{Statement, query_as, sql};
 use crate::storage::transaction::{Limits, Tx};
 
@@ -62,7 +62,7 @@ impl Database {
     ) -> Result<Vec<EventEndOutcome>, StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete the events' snapshots").await?;
         let event_ids: Vec<_> = ends.iter().map(|end| end.event_id).collect();
-        let terms = policy::load_checked(tx.raw(), &event_ids).await?;
+        let terms = Terms::load(&mut tx, &event_ids).await?;
         applied_ahead::note(&mut tx, ends, &terms).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, ends, &terms).await?;
         let deleted = delete(&mut tx, &ends, &terms).await?;
@@ -88,7 +88,7 @@ impl Database {
             rows: i64,
         }
         let mut tx = self.begin(Limits::LONG, "count the event's snapshots").await?;
-        let terms = policy::load_checked(tx.raw(), &[end.event_id]).await?;
+        let terms = Terms::load(&mut tx, &[end.event_id]).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, std::slice::from_ref(end), &terms).await?;
         let keeps_none = RetentionPolicy::new(false, []);
         let statement = query_as(sql!("event_end_count.sql", "event_ends.sql", "event_end_rule.sql"));

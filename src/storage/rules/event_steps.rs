@@ -16,7 +16,7 @@ use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
-use crate::storage::retention::policy::{self, Terms};
+use crate::storage::retention::terms::Terms;
 use crate::storage::statement::{query_as, query_scalar, sql};
 use crate::storage::transaction::{Limits, Tx};
 
@@ -194,7 +194,7 @@ impl Database {
         }
         let mut tx = self.begin_delete(Limits::PAGE, Rule::EventEnd, "find the event's snapshots").await?;
         let end = steps.end_at_cutoff();
-        let terms = policy::load_checked(tx.raw(), &[end.event_id]).await?;
+        let terms = Terms::load(&mut tx, &[end.event_id]).await?;
         let mut ends = vec![end];
         if !steps.has_begun() {
             applied_ahead::note(&mut tx, &ends, &terms).await?;
@@ -225,7 +225,7 @@ impl Database {
     async fn try_to_delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<Step, StorageError> {
         let limits = if ids.len() == 1 { SINGLE } else { STEP };
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete some of the event's snapshots").await?;
-        let terms = policy::load_checked(tx.raw(), &[]).await?;
+        let terms = Terms::load(&mut tx, &[]).await?;
         let end = [steps.end_at_cutoff()];
         let gone = delete(&mut tx, &end, &terms, ids).await?;
         let kept = if gone.len() < ids.len() { kept(&mut tx, &end, &terms, ids).await? } else { Vec::new() };

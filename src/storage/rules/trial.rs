@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::retention::policy;
+use crate::storage::retention::terms::Terms;
 use crate::storage::statement::query;
 use crate::storage::transaction::Limits;
 
@@ -31,7 +31,7 @@ impl Database {
     /// If no delete passes now.
     pub async fn trial_delete(&self, limits: Limits) -> Result<(), StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "test whether a delete passes").await?;
-        policy::load_checked(tx.raw(), &[]).await?;
+        Terms::load(&mut tx, &[]).await?;
         tx.execute(query(DELETE_NOTHING).bind(Uuid::nil())).await?;
         tx.execute(query(WRITE_TO_THE_LOG)).await?;
         tx.commit(()).await

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serializer;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -11,7 +10,7 @@ use super::timestamp::Timestamp;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::interval::Interval;
+use crate::storage::interval::{Interval, whole_seconds};
 use crate::storage::passes::lease::HeldLease;
 use crate::storage::passes::{delete_budget, lease};
 use crate::storage::statement::{Statement, query_as, query_scalar, sql};
@@ -55,10 +54,6 @@ pub struct Expired {
     #[serde(rename = "oldest_seconds", serialize_with = "whole_seconds")]
     #[sqlx(try_from = "Interval")]
     pub oldest: Duration,
-}
-
-fn whole_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
 }
 
 impl Database {

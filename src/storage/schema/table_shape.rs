@@ -1,72 +1,34 @@
 //! What makes `public.snapshots` a table that the statements reach as a whole, and no further than the rules say.
 
-use sqlx::{Postgres, Transaction};
-
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
-use crate::storage::transaction::Limits;
+use crate::storage::statement::{query_as, sql};
+use crate::storage::transaction::{Limits, Tx};
 
 /// A reason why the worker cannot be trusted with the table.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Misshape {
-    /// What is so.
-    pub says: String,
-    /// What to do about it.
+    /// What was observed.
+    pub message: String,
+    /// How to fix it.
     pub fix: String,
     /// Whether it is no ordinary table at all.
-    pub of_its_kind: bool,
+    pub is_of_its_kind: bool,
 }
 
 impl Database {
     /// Everything that is wrong with the kind of table; nothing where there is none.
-    pub async fn misshapes(&self) -> Result<Vec<Misshape>, StorageError> {
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_within(Limits::SHORT, None).await?;
-            let found = misshapes(&mut tx).await?;
-            Self::commit(tx).await?;
-            Ok(found)
-        })
-        .await
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn table_shape(&self) -> Result<Vec<Misshape>, StorageError> {
+        let mut tx = self.begin(Limits::SHORT, "examine the kind of table").await?;
+        let found = misshapes(&mut tx).await?;
+        tx.commit(found).await
     }
 }
 
-const WHAT: &str = "look at the kind of table";
-
-/// As SQL: a row for each reason. The statements say `FROM ONLY` and a row is known by its `id`: rows of a partition or a child would never
-/// be deleted, and where two rows have one `id`, the wrong one could be named. Everything is qualified, because deleting transactions ask
-/// this too, under the backend's search path.
-macro_rules! table_shape {
-    () => {
-        "SELECT shape.says, shape.fix, shape.of_its_kind FROM ( \
-             SELECT c.oid, c.relkind::pg_catalog.text AS kind FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass('public.snapshots')::pg_catalog.oid \
-         ) AS s CROSS JOIN LATERAL ( \
-             SELECT 'it is partitioned' AS says, 'keep the snapshots in one table that is not partitioned' AS fix, true AS of_its_kind WHERE s.kind = 'p' \
-             UNION ALL \
-             SELECT 'it is not a table', 'give the view or foreign table another name', true WHERE s.kind NOT IN ('r', 'p') \
-             UNION ALL \
-             SELECT pg_catalog.format('it is itself a child or partition of %s', i.inhparent::pg_catalog.regclass), \
-                    pg_catalog.format('as the owner: ALTER TABLE public.snapshots NO INHERIT %1$s, or ALTER TABLE %1$s DETACH PARTITION public.snapshots;', i.inhparent::pg_catalog.regclass), false \
-             FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = s.oid \
-             UNION ALL \
-             SELECT pg_catalog.format('%s inherits from it, and rows there would never be deleted', i.inhrelid::pg_catalog.regclass), \
-                    pg_catalog.format('as the owner: ALTER TABLE %s NO INHERIT public.snapshots;', i.inhrelid::pg_catalog.regclass), false \
-             FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = s.oid AND s.kind = 'r' \
-             UNION ALL \
-             SELECT 'id alone is not unique, so a delete may take rows of others with the same id', \
-                    'as the owner: CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);', false \
-             WHERE s.kind = 'r' AND NOT EXISTS ( \
-                 SELECT FROM pg_catalog.pg_index AS i \
-                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = 'id' \
-                 WHERE i.indrelid = s.oid AND i.indnkeyatts = 1 AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indislive \
-                   AND i.indpred IS NULL) \
-         ) AS shape (says, fix, of_its_kind)"
-    };
-}
-pub(in crate::storage) use table_shape;
-
 /// Everything that is wrong with the kind of table, in a transaction that is under way.
-pub(in crate::storage) async fn misshapes(
-    tx: &mut Transaction<'static, Postgres>,
-) -> Result<Vec<Misshape>, StorageError> {
-    sqlx::query_as(table_shape!()).persistent(false).fetch_all(&mut **tx).await.map_err(StorageError::during(WHAT))
+pub(super) async fn misshapes(tx: &mut Tx) -> Result<Vec<Misshape>, StorageError> {
+    tx.fetch_all(query_as(sql!("table_shape.sql"))).await
 }

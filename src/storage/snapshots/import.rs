@@ -4,15 +4,16 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::list::act_for;
+use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::statement::{Statement, query_scalar, sql};
 use crate::storage::transaction::Limits;
 
 /// A row to insert as it is, with the id and the times it has.
 #[derive(Debug, Clone)]
 pub struct NewRow {
-    /// Decides whether it is there already.
+    /// Decides whether the row exists already.
     pub id: Uuid,
     /// `rooms`, `offer`, `products`, `qna` or another.
     pub snapshot_type: String,
@@ -29,20 +30,14 @@ pub struct NewRow {
 }
 
 impl Database {
-    /// Inserts rows of a team in one transaction, but not those whose id is there already. Returns the ids inserted.
-    pub async fn insert_snapshots(&self, team_id: Uuid, rows: &[NewRow]) -> Result<HashSet<Uuid>, StorageError> {
-        const WHAT: &str = "insert snapshots";
-        self.within(Limits::PAGE, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
-            act_for(&mut tx, Some(team_id)).await?;
-            let inserted: Vec<Uuid> = sqlx::query_scalar(
-                "INSERT INTO public.snapshots (id, team_id, snapshot_type, event_id, params, data, created_at, expires_at) \
-                 SELECT id, $1, snapshot_type, event_id, params::jsonb, data::jsonb, created_at, expires_at \
-                 FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
-                     AS new (id, snapshot_type, event_id, params, data, created_at, expires_at) \
-                 ON CONFLICT (id) DO NOTHING RETURNING id",
-            )
-            .persistent(false)
+    /// Inserts rows of a team in one transaction, but not those whose id exists already. Returns the ids inserted.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses a row.
+    pub async fn snapshots_insert(&self, team_id: Uuid, rows: &[NewRow]) -> Result<HashSet<Uuid>, StorageError> {
+        let mut tx = self.begin_with_triggers(Limits::PAGE, "insert snapshots").await?;
+        act_for(&mut tx, team_id).await?;
+        let statement = query_scalar(sql!("snapshots_insert.sql"))
             .bind(team_id)
             .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.snapshot_type.as_str()).collect::<Vec<_>>())
@@ -50,67 +45,40 @@ impl Database {
             .bind(rows.iter().map(|row| row.params.get()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.data.get()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.expires_at).collect::<Vec<_>>())
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(inserted.into_iter().collect())
-        })
-        .await
+            .bind(rows.iter().map(|row| row.expires_at).collect::<Vec<_>>());
+        let inserted = tx.fetch_all(statement).await?;
+        tx.commit(inserted.into_iter().collect()).await
     }
 
     /// Which of the ids are those of snapshots.
-    pub async fn snapshots_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
-        const WHAT: &str = "look for snapshots";
-        self.within(Limits::PAGE, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
-            act_for(&mut tx, Some(team_id)).await?;
-            let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots WHERE id = ANY($1)")
-                .persistent(false)
-                .bind(ids)
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(there.into_iter().collect())
-        })
-        .await
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn snapshots_existing(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
+        self.existing(team_id, query_scalar("SELECT id FROM public.snapshots WHERE id = ANY ($1)").bind(ids)).await
     }
 
-    /// Which of the ids are those of the host's events, as far as the team sees them.
-    pub async fn events_there(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
-        const WHAT: &str = "look for events";
-        self.within(Limits::PAGE, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::PAGE, None).await?;
-            act_for(&mut tx, Some(team_id)).await?;
-            let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.events WHERE id = ANY($1)")
-                .persistent(false)
-                .bind(ids)
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(there.into_iter().collect())
-        })
-        .await
+    /// Which of the ids are those of the backend's events, as far as the team sees them.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn events_existing(&self, team_id: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>, StorageError> {
+        self.existing(team_id, query_scalar("SELECT id FROM public.events WHERE id = ANY ($1)").bind(ids)).await
     }
 
-    /// Whether the host has such a team.
-    pub async fn team_is_there(&self, team_id: Uuid) -> Result<bool, StorageError> {
-        const WHAT: &str = "look for the team";
-        self.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin_with_triggers_within(Limits::SHORT, None).await?;
-            act_for(&mut tx, Some(team_id)).await?;
-            let there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM public.teams WHERE id = $1)")
-                .persistent(false)
-                .bind(team_id)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Self::commit(tx).await?;
-            Ok(there)
-        })
-        .await
+    /// Whether the backend has such a team.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn team_exists(&self, team_id: Uuid) -> Result<bool, StorageError> {
+        let found = self.existing(team_id, query_scalar("SELECT id FROM public.teams WHERE id = $1").bind(team_id));
+        Ok(!found.await?.is_empty())
+    }
+
+    async fn existing(&self, team_id: Uuid, statement: Statement<Uuid>) -> Result<HashSet<Uuid>, StorageError> {
+        let mut tx = self.begin_with_triggers(Limits::PAGE, "find what exists").await?;
+        act_for(&mut tx, team_id).await?;
+        let existing = tx.fetch_all(statement).await?;
+        tx.commit(existing.into_iter().collect()).await
     }
 }

@@ -24,9 +24,9 @@ pub struct NewSnapshot {
 /// A snapshot without its data.
 #[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
 pub struct SnapshotMetadata {
-    /// Of the row.
+    /// The primary key.
     pub id: Uuid,
-    /// Whose it is.
+    /// The team that owns it.
     pub team_id: Uuid,
     /// `rooms`, `offer`, `products`, `qna` or another.
     pub snapshot_type: String,
@@ -34,13 +34,13 @@ pub struct SnapshotMetadata {
     pub event_id: Option<Uuid>,
     /// What the page was asked for.
     pub params: Option<Value>,
-    /// By the writer's clock or the column's default; older rows may have none.
+    /// By the writer's clock or the column's default; older rows may have none. `None` also outside of the years 1 to 9999.
     #[serde(with = "time::serde::rfc3339::option")]
     pub created_at: Option<OffsetDateTime>,
-    /// By the database's clock it is not shown from then on.
+    /// By the database's clock it is not shown from then on. Outside of the years 1 to 9999 the first or the last instant of them.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
-    /// Of the data as JSON text.
+    /// Size of `data` as JSON text, in bytes.
     pub bytes: i64,
 }
 
@@ -75,23 +75,11 @@ pub struct SnapshotFilter {
     pub event_id: Option<Uuid>,
     /// Of this type.
     pub snapshot_type: Option<String>,
-    /// Behind this one, the last of an earlier page.
+    /// A page's last row: the list goes on behind it.
     pub after: Option<SnapshotMetadata>,
     /// How many at most; 100 if not set.
     pub limit: Option<u32>,
 }
-
-/// As SQL: the columns of [`SnapshotMetadata`]. PostgreSQL has years from 4713 BC to 294276, and infinity; RFC 3339 and our type for
-/// instants have 0001 to 9999. A row made outside of them counts as one of unknown age; one that expires outside of them
-/// shows the first or the last instant.
-macro_rules! columns {
-    () => {
-        "id, team_id, snapshot_type, event_id, params, octet_length(data::text)::bigint AS bytes, \
-         CASE WHEN created_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59Z' THEN created_at END AS created_at, \
-         GREATEST(LEAST(expires_at, '9999-12-31T23:59:59Z'), '0001-01-01T00:00:00Z') AS expires_at"
-    };
-}
-pub(in crate::storage) use columns;
 
 /// The instant in UTC, if that is one of the years 1 to 9999, which is what we read back and write as RFC 3339. sqlx would panic at
 /// one that has no time in UTC.

@@ -1,15 +1,15 @@
 use secrecy::SecretString;
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::list::act_for;
-use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, columns, in_our_calendar};
+use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, in_our_calendar};
+use super::team::act_for;
 use crate::config::ConfigError;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::retention::policy;
+use crate::storage::statement::{query, query_as, sql};
 use crate::storage::transaction::Limits;
 
 /// The storage of snapshots for several writers at once: each call is one transaction within one team, under row-level
@@ -46,7 +46,7 @@ pub struct SnapshotStore {
 /// Why a call of [`SnapshotStore`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The host's tables have no such row; by the foreign keys of `public.snapshots`.
+    /// The backend's tables have no such row; by the foreign keys of `public.snapshots`.
     #[error("the team or the event does not exist")]
     UnknownTeamOrEvent(#[source] StorageError),
     /// Privileges or row-level security.
@@ -58,91 +58,78 @@ pub enum StoreError {
 }
 
 impl SnapshotStore {
-    /// Reads the URL; connects at the first call.
+    /// Reads the URL; connects at the first call. Opens at most eight connections.
+    ///
+    /// # Errors
+    /// If the URL cannot be read.
     pub fn connect(database_url: &str) -> Result<Self, ConfigError> {
         Ok(Self::new(Database::new(Some(&SecretString::from(database_url.to_owned())), 8)?))
     }
 
-    /// On connections that are there.
+    /// On connections that exist.
     #[must_use]
     pub const fn new(database: Database) -> Self {
         Self { database }
     }
 
     /// Creates a snapshot. Without `expires_at` it gets its type's TTL, by the trigger that `migrate` makes.
+    ///
+    /// # Errors
+    /// If the team or the event does not exist, the role may not insert, `expires_at` is outside of the years 1 to 9999, or the database
+    /// does not answer or refuses.
     pub async fn create(&self, team_id: Uuid, new: &NewSnapshot) -> Result<SnapshotMetadata, StoreError> {
         const WHAT: &str = "create a snapshot";
         let expires_at = new.expires_at.map(|at| readable(WHAT, "expires_at", at)).transpose()?;
-        let created = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
-            let created = sqlx::query_as(concat!(
-                "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, params, data, expires_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6) RETURNING ",
-                columns!()
-            ))
-            .persistent(false)
+        let mut tx = self.database.begin_with_triggers(Limits::SHORT, WHAT).await?;
+        act_for(&mut tx, team_id).await?;
+        let statement = query_as(sql!("store_create.sql", "snapshot_columns.sql"))
             .bind(team_id)
             .bind(&new.snapshot_type)
             .bind(new.event_id)
             .bind(&new.params)
             .bind(&new.data)
-            .bind(expires_at)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Database::commit(tx).await?;
-            Ok(created)
-        });
-        Ok(created.await?)
+            .bind(expires_at);
+        let created = tx.fetch_one(statement).await?;
+        Ok(tx.commit(created).await?)
     }
 
-    /// A snapshot of the team; `None` where it is another's, expired or not there.
+    /// A snapshot of the team; `None` where it is another's, expired or does not exist.
+    ///
+    /// # Errors
+    /// If the role may not read, or the database does not answer or refuses.
     pub async fn get(&self, team_id: Uuid, id: Uuid) -> Result<Option<Snapshot>, StoreError> {
-        const WHAT: &str = "read a snapshot";
-        let found = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
-            let found = sqlx::query_as(concat!(
-                "SELECT ",
-                columns!(),
-                ", data FROM public.snapshots AS s WHERE id = $1 AND team_id = $2 AND s.expires_at > now()"
-            ))
-            .persistent(false)
-            .bind(id)
-            .bind(team_id)
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Database::commit(tx).await?;
-            Ok(found)
-        });
-        Ok(found.await?)
+        let mut tx = self.database.begin_with_triggers(Limits::SHORT, "read a snapshot").await?;
+        act_for(&mut tx, team_id).await?;
+        let statement = query_as(sql!("store_get.sql", "snapshot_columns.sql")).bind(id).bind(team_id);
+        let found = tx.fetch_optional(statement).await?;
+        Ok(tx.commit(found).await?)
     }
 
     /// The team's snapshots that are not expired, without their data, the newest first.
+    ///
+    /// # Errors
+    /// If the role may not read, or the database does not answer or refuses.
     pub async fn list(&self, team_id: Uuid, filter: &SnapshotFilter) -> Result<Vec<SnapshotMetadata>, StoreError> {
-        Ok(self.database.list_snapshots(Some(team_id), filter).await?)
+        Ok(self.database.snapshots_list(Some(team_id), filter).await?)
     }
 
-    /// Deletes a snapshot of the team; `false` where it is another's or not there.
+    /// Deletes a snapshot of the team; `false` where it is another's or does not exist.
+    ///
+    /// # Errors
+    /// If the role may not delete, or the database does not answer or refuses.
     pub async fn delete(&self, team_id: Uuid, id: Uuid) -> Result<bool, StoreError> {
-        const WHAT: &str = "delete a snapshot";
-        let deleted = self.database.within(Limits::SHORT, WHAT, async {
-            let mut tx = self.begin(Limits::SHORT, team_id, None).await?;
-            let deleted = sqlx::query("DELETE FROM public.snapshots WHERE id = $1 AND team_id = $2")
-                .persistent(false)
-                .bind(id)
-                .bind(team_id)
-                .execute(&mut *tx)
-                .await
-                .map_err(StorageError::during(WHAT))?;
-            Database::commit(tx).await?;
-            Ok(deleted.rows_affected() == 1)
-        });
-        Ok(deleted.await?)
+        let mut tx = self.database.begin_with_triggers(Limits::SHORT, "delete a snapshot").await?;
+        act_for(&mut tx, team_id).await?;
+        let statement = query("DELETE FROM public.snapshots WHERE id = $1 AND team_id = $2").bind(id).bind(team_id);
+        let deleted = tx.execute(statement).await?;
+        Ok(tx.commit(deleted == 1).await?)
     }
 
     /// Deletes the team's snapshots of an event that has ended, by the same rule as a status message: created at or before
     /// `occurred_at`, and of a type that does not outlive its event. Returns how many.
+    ///
+    /// # Errors
+    /// If the role may not delete, `occurred_at` is outside of the years 1 to 9999, or the database does not answer or refuses.
     pub async fn delete_snapshots_for_event(
         &self,
         team_id: Uuid,
@@ -151,42 +138,22 @@ impl SnapshotStore {
     ) -> Result<u64, StoreError> {
         const WHAT: &str = "delete the event's snapshots";
         let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
-        let deleted = self.database.within(Limits::LONG, WHAT, async {
-            let mut tx = self.begin(Limits::LONG, team_id, Some(Rule::EventEnd)).await?;
-            let policy = policy::load(&mut tx).await?;
-            let deleted = sqlx::query(
-                "DELETE FROM public.snapshots \
-                 WHERE event_id = $1 AND team_id = $2 AND created_at <= $3 AND (snapshot_type::text = ANY($4)) = $5",
-            )
-            .persistent(false)
+        let mut tx = self.database.begin_delete(Limits::LONG, Rule::EventEnd, WHAT).await?;
+        act_for(&mut tx, team_id).await?;
+        let policy = policy::load(&mut tx).await?;
+        let statement = query(sql!("store_delete_for_event.sql"))
             .bind(event_id)
             .bind(team_id)
             .bind(occurred_at)
             .bind(policy.exceptions())
-            .bind(policy.keeps_by_default())
-            .execute(&mut *tx)
-            .await
-            .map_err(StorageError::during(WHAT))?;
-            Database::commit(tx).await?;
-            Ok(deleted.rows_affected())
-        });
-        Ok(deleted.await?)
+            .bind(policy.keeps_by_default());
+        let deleted = tx.execute(statement).await?;
+        Ok(tx.commit(deleted).await?)
     }
 
     /// Closes the connections.
     pub async fn close(&self) {
         self.database.close().await;
-    }
-
-    async fn begin(
-        &self,
-        limits: Limits,
-        team_id: Uuid,
-        rule: Option<Rule>,
-    ) -> Result<Transaction<'static, Postgres>, StorageError> {
-        let mut tx = self.database.begin_with_triggers_within(limits, rule).await?;
-        act_for(&mut tx, Some(team_id)).await?;
-        Ok(tx)
     }
 }
 

@@ -266,7 +266,7 @@ async fn migrate_tells_of_an_older_trigger_whose_columns_have_other_names() {
     world.sql("ALTER TABLE public.events RENAME COLUMN status TO state").await;
     let migrated = world.run(&["migrate"]).await;
     assert_eq!(migrated.code, 0, "{migrated:?}");
-    assert!(migrated.stderr.contains("run `outbox install` anew"), "{migrated:?}");
+    assert!(migrated.stderr.contains("run `outbox install` again"), "{migrated:?}");
     let trigger = world.run(&["outbox", "status"]).await.json()["installed"][0].clone();
     assert_eq!((&trigger["on_insert"], &trigger["outdated"]), (&true.into(), &true.into()));
     assert_eq!(trigger["problem"], "it was installed by an older version");

@@ -1,4 +1,4 @@
--- Looks at the table ($1 schema, $2 name) and its columns ($3 id, $4 status, $5 team or NULL); answers with what is wrong, or
+-- Examines the table ($1 schema, $2 name) and its columns ($3 id, $4 status, $5 team or NULL); answers with what is wrong, or
 -- with the statements that make the trigger. $6: inserts are recorded too. $7: the exchange to publish to, NULL is any worker's. $8: the
 -- version of this text.
 WITH found AS (
@@ -37,7 +37,7 @@ SELECT CASE
            WHEN $5 IS NOT NULL AND f.team_type IS NULL THEN format('%s.%s has no column %s; --team-column names it', $1, $2, $5)
            WHEN $5 IS NOT NULL AND f.team_type <> 'uuid' THEN format('column %s is of type %s; team ids are uuid', $5, f.team_type)
            WHEN $5 IS NULL AND NOT f.id_is_unique THEN format('column %s of %s.%s has no unique index of its own: whoever may write a row could end an event of another team; --team-column limits each record to the team of its row', $3, $1, $2)
-       END,
+       END AS problem,
        (SELECT drops FROM old) || format($statements$
 CREATE FUNCTION snapshot_lifecycle.%1$I() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %2$L;
@@ -48,64 +48,16 @@ CREATE TRIGGER snapshot_lifecycle_outbox_update AFTER UPDATE ON %4$I.%5$I
 $statements$,
            'record_status_of_' || COALESCE(f.oid, 0),
            format($body$
-DECLARE
-    event pg_catalog.uuid;
-    team pg_catalog.uuid;
-    was pg_catalog.text;
-    reached pg_catalog.text;
-    before pg_catalog.jsonb;
-    after pg_catalog.jsonb;
-BEGIN
-    -- On a table of somebody else's it would record what that table says. A renamed table keeps its number, a restored one its name.
-    IF TG_RELID <> '%1$s'::pg_catalog.oid AND (TG_TABLE_SCHEMA <> %2$L OR TG_TABLE_NAME <> %3$L) THEN
-        RETURN NULL;
-    END IF;
-    BEGIN
-        event := NEW.%4$I;
-        team := %6$s;
-        -- "C": in a Turkish database the lower case of CONFIRMED has an i without a dot.
-        reached := pg_catalog.lower(pg_catalog.btrim(NEW.%5$I::pg_catalog.text) COLLATE pg_catalog."C");
-        IF TG_OP = 'UPDATE' THEN
-            was := pg_catalog.lower(pg_catalog.btrim(OLD.%5$I::pg_catalog.text) COLLATE pg_catalog."C");
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        -- A column was renamed, dropped or made another type, which must not fail the backend's statement: by their numbers.
-        after := pg_catalog.to_jsonb(NEW);
-        IF TG_OP = 'UPDATE' THEN
-            before := pg_catalog.to_jsonb(OLD);
-        END IF;
-        SELECT CASE WHEN pg_catalog.lower(after ->> i.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> i.attname)::pg_catalog.uuid END,
-               CASE WHEN pg_catalog.lower(after ->> t.attname) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN (after ->> t.attname)::pg_catalog.uuid END,
-               pg_catalog.lower(pg_catalog.btrim(after ->> s.attname) COLLATE pg_catalog."C"), pg_catalog.lower(pg_catalog.btrim(before ->> s.attname) COLLATE pg_catalog."C")
-        INTO event, team, reached, was
-        FROM pg_catalog.pg_attribute AS i
-        LEFT JOIN pg_catalog.pg_attribute AS s ON s.attrelid = i.attrelid AND s.attnum = %8$s
-        LEFT JOIN pg_catalog.pg_attribute AS t ON t.attrelid = i.attrelid AND t.attnum = %9$s
-        WHERE i.attrelid = TG_RELID AND i.attnum = %7$s;
-    END;
-    -- The same status written otherwise (letter case, spaces) is no change: published, it would look like a new end of the event.
-    IF event IS NOT NULL AND reached IS DISTINCT FROM was AND reached IN ('lead', 'option', 'confirmed', 'cancelled', 'blocked') THEN
-        INSERT INTO snapshot_lifecycle.outbox (event_id, team_id, status, exchange) VALUES (event, team, reached, %10$L);
-        -- A transaction that has notified cannot be prepared, so on a server where one may be, the relay is told nothing and looks.
-        IF pg_catalog.current_setting('max_prepared_transactions') = '0' THEN
-            -- Commits that notify wait for each other, all over the server. So of transactions side by side one does, and a record
-            -- that is committed after the relay has looked is found when it looks again.
-            IF pg_catalog.pg_try_advisory_xact_lock(8315161622119347807) THEN
-                PERFORM pg_catalog.pg_notify('snapshot_lifecycle_outbox', '');
-            END IF;
-        END IF;
-    END IF;
-    RETURN NULL;
-END
+{{record_status.sql}}
 $body$,
                COALESCE(f.oid, 0), $1, $2, $3, $4, CASE WHEN $5 IS NULL THEN 'NULL' ELSE format('NEW.%I', $5) END,
-               f.id_number, f.status_number, COALESCE(f.team_number, 0), $7),
-           json_build_object('version', $8::int, 'schema', $1, 'table', $2, 'id', $3, 'status', $4, 'team', $5,
+               f.id_number, f.status_number, COALESCE(f.team_number, 0), $7::text),
+           json_build_object('version', $8::int, 'schema', $1, 'table', $2, 'id', $3, 'status', $4, 'team', $5::text,
                              'numbers', json_build_array(f.id_number, f.status_number, f.team_number),
-                             'on_insert', $6, 'exchange', $7)::text,
+                             'on_insert', $6::bool, 'exchange', $7::text)::text,
            $1, $2, $4)
        || CASE WHEN $6 THEN format($statements$
 CREATE TRIGGER snapshot_lifecycle_outbox_insert AFTER INSERT ON %2$I.%3$I
     FOR EACH ROW WHEN (NEW.%4$I IS NOT NULL) EXECUTE FUNCTION snapshot_lifecycle.%1$I();
-$statements$, 'record_status_of_' || f.oid, $1, $2, $4) ELSE '' END
+$statements$, 'record_status_of_' || f.oid, $1, $2, $4) ELSE '' END AS statements
 FROM (VALUES (1)) AS one LEFT JOIN found AS f ON true

@@ -1,0 +1,64 @@
+//! What a delete goes by, read in its own transaction.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::policy::from_rows;
+use crate::policy::RetentionPolicy;
+use crate::storage::error::StorageError;
+use crate::storage::schema::access::{AccessError, Problems};
+use crate::storage::statement::{query_as, sql};
+use crate::storage::transaction::Tx;
+
+/// What a delete of the worker's goes by, as it stands in its transaction.
+pub(in crate::storage) struct Terms {
+    /// Which types outlive their event.
+    pub(in crate::storage) policy: RetentionPolicy,
+    /// A trigger or rule of the backend may keep rows without an error.
+    pub(in crate::storage) may_keep: bool,
+    /// Row-level security binds the role, by policies that are plainly `true`.
+    bound: bool,
+    /// When the transaction began.
+    pub(in crate::storage) now: OffsetDateTime,
+    /// One of the events was ended by a message that was ahead of its time, see `rules::applied_ahead`.
+    pub(in crate::storage) applied_ahead: bool,
+}
+
+impl Terms {
+    /// Reads the policy, and in the same statement whether the delete that follows in this transaction will reach every row. A privilege
+    /// revoked in between is no danger: without it the delete fails.
+    pub(in crate::storage) async fn load(tx: &mut Tx, event_ids: &[Uuid]) -> Result<Self, StorageError> {
+        #[derive(FromRow)]
+        struct Answer {
+            types: Vec<String>,
+            keep: Vec<bool>,
+            may_keep: bool,
+            bound: bool,
+            now: OffsetDateTime,
+            applied_ahead: bool,
+            #[sqlx(flatten)]
+            problems: Problems,
+        }
+        let statement = query_as(sql!("terms.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
+        let answer: Answer = tx.fetch_one(statement.bind(event_ids)).await?;
+        answer.problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), &error))?;
+        Ok(Self {
+            policy: from_rows(answer.types.into_iter().zip(answer.keep)),
+            may_keep: answer.may_keep,
+            bound: answer.bound,
+            now: answer.now,
+            applied_ahead: answer.applied_ahead,
+        })
+    }
+
+    /// Called with what the deleting statement itself says. A table's policies cannot change between the two; a role's attribute
+    /// BYPASSRLS can.
+    pub(in crate::storage) fn check_still_seen(&self, bound_now: bool) -> Result<(), StorageError> {
+        if bound_now && !self.bound {
+            let problem = "row-level security has just begun to bind it".to_owned();
+            return Err(StorageError::no_access("delete snapshots", &AccessError::Role(vec![problem])));
+        }
+        Ok(())
+    }
+}
