@@ -77,10 +77,9 @@ pub(super) async fn apply(database: &Database, ends: &[EventEnd], suspects: &mut
         if is_outage(database, &error).await {
             return applied;
         }
-        if let Some((first, second)) = halves(&part) {
+        if part.len() > 1 {
             tracing::debug!(events = part.len(), error = error.one_line(), "batch failed; narrowing it down");
-            todo.push(second);
-            todo.push(first);
+            todo.extend(parts(&part, error.verdict()).into_iter().rev());
         } else {
             applied[part.start] = Applied::InSteps;
             if is_doubtful(&error) {
@@ -170,9 +169,41 @@ async fn end_part(
     }
 }
 
-fn halves(part: &Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
-    let middle = part.start + part.len() / 2;
-    (part.len() > 1).then_some((part.start..middle, middle..part.end))
+/// The parts of one that failed. A time-out costs half a second, so there are few levels; a refusal costs next to nothing, so there are few
+/// statements.
+fn parts(part: &Range<usize>, verdict: Verdict) -> Vec<Range<usize>> {
+    let parts = match verdict {
+        Verdict::Timeout => 8,
+        Verdict::Refused | Verdict::Conflict | Verdict::Outage => 2,
+    };
+    let length = part.len().div_ceil(parts);
+    part.clone().step_by(length).map(|start| start..(start + length).min(part.end)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The failures until the bad one of so many is alone.
+    fn failures(events: usize, bad: usize, verdict: Verdict) -> usize {
+        let (mut part, mut failures) = (0..events, 1);
+        while part.len() > 1 {
+            let smaller = parts(&part, verdict);
+            assert_eq!(smaller.iter().cloned().flatten().collect::<Vec<_>>(), part.clone().collect::<Vec<_>>());
+            part = smaller.into_iter().find(|part| part.contains(&bad)).unwrap();
+            failures += 1;
+        }
+        failures
+    }
+
+    #[test]
+    fn one_slow_event_is_found_in_few_time_outs() {
+        for bad in [0, 1, 124, 125, 500, 998, 999] {
+            assert!(failures(1_000, bad, Verdict::Timeout) <= 5, "{bad}");
+            assert!(failures(201, bad % 201, Verdict::Timeout) <= 4, "{bad}");
+            assert!(failures(1_000, bad, Verdict::Refused) <= 11, "{bad}");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::suspects::Suspects;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::{EventSteps, StorageError};
 
-/// Between two looks for other messages.
-const SLICE: Duration = Duration::from_secs(3);
+/// Between two batches of other messages, which wait for it.
+const SLICE: Duration = Duration::from_secs(1);
 /// Longer than this is told.
 const TOLD_FROM: Duration = Duration::from_secs(5);
 /// In flight at most: half of RabbitMQ's `consumer_timeout`. What is deleted by then stays deleted, and the message comes back to go on.

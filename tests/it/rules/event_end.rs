@@ -358,3 +358,28 @@ async fn two_workers_share_a_queue_and_lose_nothing() {
     two.stop().await;
     assert_eq!(world.depth(&world.queue).await, 0);
 }
+
+#[tokio::test]
+async fn neighbours_in_the_batch_of_a_slow_event_wait_for_few_of_its_rows() {
+    let world = World::new().await;
+    let (team, slow) = (world.team().await, world.event().await);
+    world
+        .sql(format!(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{slow}') EXECUTE FUNCTION public.slow()"
+        ))
+        .await;
+    for _ in 0..60 {
+        world.insert(&Snapshot::of(team).event(slow)).await;
+    }
+    let mut bodies = world.ending_events(200).await;
+    bodies.insert(100, body(slow, "confirmed", now()));
+    // The worker declares the queue; the messages are all there when the next one begins.
+    world.worker().await.stop().await;
+    world.publish_raw(&bodies).await;
+    let worker = world.worker().await;
+    worker.reaches("messages_total{outcome=\"applied\"}", 200.0).await;
+    let left = world.count(&format!("event_id = '{slow}'")).await;
+    assert!(left > 50, "{left} of 60 rows are left: a few go in each slice between two batches");
+    worker.kill();
+}
