@@ -24,6 +24,17 @@ pub struct Stop {
     pub hard: CancellationToken,
 }
 
+impl Stop {
+    /// Sleeps; `false` if a soft stop has come, which ends the sleep at once.
+    pub async fn sleep(&self, time: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.soft.cancelled() => false,
+            () = tokio::time::sleep(time) => true,
+        }
+    }
+}
+
 /// The tasks of one process and how they end.
 #[derive(Debug)]
 pub struct Lifecycle {

@@ -2,19 +2,26 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::broker::Delivery;
+use crate::clock;
 use crate::message::{Envelope, Reason, Reject, StatusMessage, decode};
 use crate::policy::{Decision, EventEnd, decide};
+
+/// The first step: what each delivery asks for.
+pub(super) struct Intake {
+    /// Larger bodies are dead-lettered unparsed.
+    pub(super) max_message_bytes: u32,
+}
 
 /// One delivery and what it asks for.
 pub(super) struct Item {
     pub(super) delivery: Delivery,
     pub(super) request: Request,
-    /// The body's, or else the property, where it is a UUID.
+    /// From the body, or else from the property if that is a UUID.
     pub(super) message_id: Option<Uuid>,
 }
 
 impl Item {
-    /// For the log: also a property that is no UUID, as other frameworks write it.
+    /// For the log: the property also if it is no UUID, as other frameworks write it.
     pub(super) fn message_name(&self) -> Option<String> {
         self.message_id.map(|id| id.to_string()).or_else(|| self.delivery.envelope().message_id)
     }
@@ -57,33 +64,35 @@ impl Request {
     }
 }
 
-/// Understands a delivery. Never fails: what cannot be understood is a [`Request::Reject`].
-pub(super) fn intake(delivery: Delivery, max_message_bytes: u32, now: OffsetDateTime) -> Item {
-    let envelope = delivery.envelope();
-    match read(delivery.body(), &envelope, max_message_bytes, now) {
-        Ok(message) => {
-            let request = match decide(&message) {
-                Decision::Delete(end) => Request::End(end),
-                Decision::Ignore => Request::Ignore { occurred_at: message.occurred_at },
-            };
-            Item { delivery, request, message_id: message.message_id }
-        }
-        Err(reject) => Item { delivery, request: Request::Reject(reject), message_id: None },
+impl Intake {
+    /// Reads deliveries. Never fails: what cannot be understood is a [`Request::Reject`].
+    pub(super) fn read(&self, deliveries: Vec<Delivery>) -> Vec<Item> {
+        let now = clock::now();
+        deliveries.into_iter().map(|delivery| self.item(delivery, now)).collect()
     }
-}
 
-fn read(
-    body: &[u8],
-    envelope: &Envelope,
-    max_message_bytes: u32,
-    now: OffsetDateTime,
-) -> Result<StatusMessage, Reject> {
-    let size = body.len();
-    if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(max_message_bytes) {
-        let error = format!("{size} bytes, more than the {max_message_bytes} of LIFECYCLE_MAX_MESSAGE_BYTES");
-        return Err(Reject::new(Reason::TooLarge, error));
+    fn item(&self, delivery: Delivery, now: OffsetDateTime) -> Item {
+        let envelope = delivery.envelope();
+        match self.message(delivery.body(), &envelope, now) {
+            Ok(message) => {
+                let request = match decide(&message) {
+                    Decision::Delete(end) => Request::End(end),
+                    Decision::Ignore => Request::Ignore { occurred_at: message.occurred_at },
+                };
+                Item { delivery, request, message_id: message.message_id }
+            }
+            Err(reject) => Item { delivery, request: Request::Reject(reject), message_id: None },
+        }
     }
-    let message = decode(body, envelope)?;
-    message.check_time(now)?;
-    Ok(message)
+
+    fn message(&self, body: &[u8], envelope: &Envelope, now: OffsetDateTime) -> Result<StatusMessage, Reject> {
+        let (size, max) = (body.len(), self.max_message_bytes);
+        if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(max) {
+            let error = format!("{size} bytes, more than the {max} of LIFECYCLE_MAX_MESSAGE_BYTES");
+            return Err(Reject::new(Reason::TooLarge, error));
+        }
+        let message = decode(body, envelope)?;
+        message.check_time(now)?;
+        Ok(message)
+    }
 }

@@ -1,19 +1,34 @@
-//! The way of one delivery: intake, batch, apply, settle.
+//! The way of one delivery: intake, apply, settle.
 //!
-//! Every delivery gets exactly one fate (`settle::Fate`), and none before its work is committed or its letter confirmed.
-//! What is in hand never exceeds the prefetch. Nothing outlives an epoch (one subscription): when it ends, deliveries are
-//! dropped and the broker gives them to somebody again; every step may therefore happen twice, and does no harm then.
+//! ```text
+//! supervisor: waits for both servers, opens a session, begins again with a growing delay when that ends
+//! session: one subscription, from its first message to its end
+//!   batch          what has arrived, as one value; goes through these steps, and back to apply while some of it is held:
+//!     intake       bytes -> Request: end an event, ignore, reject                      never fails
+//!     apply        event ends -> EndOutcome each, one transaction or narrowed down     never fails
+//!     settle       Request and EndOutcome -> DeliveryOutcome (outcome), carried out:
+//!       republish      retry copy or dead letter, until the broker confirms it
+//!       acknowledger   the acknowledgement, and the rule of which one may cover several
+//!   slow_events    events that take long, in slices between the batches
+//! ```
 //!
-//! During an outage of the database a batch is held in hand, which costs it nothing, for up to a minute; after that
-//! everything goes back to the queue, which costs each message in hand one delivery, and nothing is taken until the database
-//! takes deletes again. So an outage of any length costs a message one delivery of its limit.
+//! Every delivery gets exactly one outcome, and none before its delete is committed or its copy confirmed. Unacknowledged messages
+//! never exceed the prefetch. Nothing outlives a session: when it ends, its deliveries are dropped and the broker delivers them again. So
+//! every step may happen twice, and does no harm then.
 //!
-//! Whether an error is an outage is told by whether other deletes pass (`apply::is_outage`, `suspects`). An event that is slow, or of
-//! which some rows cannot go, is done in steps after the others (`slow`).
+//! During an outage of the database a batch is held unacknowledged, which costs its messages nothing, for up to a minute. After that everything
+//! goes back to the queue, which costs each unacknowledged message one delivery, and nothing is consumed until the database takes deletes
+//! again. So an outage of any length costs a message one delivery of its limit.
+//!
+//! Whether an error is an outage is told by whether other deletes succeed (`outage`, `suspects`).
 
+mod acknowledger;
 mod apply;
+mod batch;
 mod intake;
 mod key;
+mod outage;
+mod outcome;
 mod republish;
 mod session;
 mod settle;

@@ -1,93 +1,117 @@
+use tokio::time::Instant;
+
 use super::intake::Item;
-use super::session::{End, acknowledge};
-use super::supervisor::Pipeline;
-use crate::broker::{Delivery, Outgoing, PublishError, dead_letter, restore_topology, retry_copy};
+use crate::backoff::Backoff;
+use crate::broker::{
+    BrokerAddress, Delivery, Outgoing, PublishError, Publisher, Topology, dead_letter, restore_topology, retry_copy,
+};
 use crate::clock;
 use crate::message::{Reason, Reject};
-use crate::telemetry::Outcome;
 
-/// A delivery whose letter is not confirmed yet.
-pub(super) struct Unsettled {
-    delivery: Delivery,
-    letter: Outgoing,
-    purpose: Purpose,
+/// Publishes retry copies and dead letters until the broker confirms them. Their originals stay unacknowledged until then; a copy may so
+/// be published twice, but none is lost.
+pub(super) struct Republisher<'a> {
+    publisher: &'a Publisher,
+    address: &'a BrokerAddress,
+    topology: &'a Topology,
+    waiting: Vec<Republished>,
+    backoff: Backoff,
+    next_attempt: Instant,
 }
 
+/// A delivery with its copy.
+pub(super) struct Republished {
+    pub(super) delivery: Delivery,
+    pub(super) purpose: Purpose,
+    copy: Outgoing,
+}
+
+/// Why a message is published again.
 #[derive(Debug, Clone, Copy)]
-enum Purpose {
+pub(super) enum Purpose {
     Retry,
     DeadLetter(Reason),
 }
 
-impl Pipeline {
-    pub(super) fn retry(&self, item: Item, delay: usize, error: &str, counted: bool) -> Unsettled {
+impl<'a> Republisher<'a> {
+    pub(super) fn new(publisher: &'a Publisher, address: &'a BrokerAddress, topology: &'a Topology) -> Self {
+        let (waiting, backoff) = (Vec::new(), Backoff::for_outage());
+        Self { publisher, address, topology, waiting, backoff, next_attempt: Instant::now() }
+    }
+
+    /// Adds a retry copy, which comes back after the delay.
+    pub(super) fn add_retry(&mut self, item: Item, delay: usize, error: &str, counted: bool) {
         let message_id = item.message_name();
         let Item { delivery, request, .. } = item;
-        let attempt = delivery.attempt(&self.options.topology);
+        let attempt = delivery.attempt(self.topology);
         tracing::warn!(
             attempt,
             counted,
             message_id,
             event_id = request.event_id(),
             error,
-            "message failed; it waits for another attempt"
+            "delete failed; retry scheduled"
         );
         let failed = if counted { attempt } else { attempt - 1 };
-        let letter = retry_copy(&self.options.topology, &delivery, delay, failed, error);
-        Unsettled { delivery, letter, purpose: Purpose::Retry }
+        let copy = retry_copy(self.topology, &delivery, delay, failed, error);
+        self.waiting.push(Republished { delivery, copy, purpose: Purpose::Retry });
     }
 
-    /// The reject's text stays out of the log: it may quote the body.
-    pub(super) fn letter(&self, item: Item, reject: &Reject) -> Unsettled {
+    /// Adds a dead letter. The reject's text stays out of the log: it may quote the body.
+    pub(super) fn add_dead_letter(&mut self, item: Item, reject: &Reject) {
         let message_id = item.message_name();
         let Item { delivery, request, .. } = item;
         tracing::warn!(
             reason = reject.reason.as_str(),
-            attempt = delivery.attempt(&self.options.topology),
+            attempt = delivery.attempt(self.topology),
             message_id,
             event_id = request.event_id(),
             bytes = delivery.body().len(),
             "message goes to the dead-letter queue"
         );
-        let letter = dead_letter(&self.options.topology, &delivery, reject, clock::now());
-        Unsettled { delivery, letter, purpose: Purpose::DeadLetter(reject.reason) }
+        let copy = dead_letter(self.topology, &delivery, reject, clock::now());
+        self.waiting.push(Republished { delivery, copy, purpose: Purpose::DeadLetter(reject.reason) });
     }
 
-    /// Publishes the letters and acknowledges the originals of those that are confirmed; the others stay in the list, to be
-    /// sent again. A letter may so be there twice; it is never lost.
-    pub(super) async fn send_letters(&self, unsettled: &mut Vec<Unsettled>) -> Result<(), End> {
-        let letters: Vec<_> = unsettled.iter().map(|unsettled| &unsettled.letter).collect();
-        let answers = self.publisher.publish(&letters).await;
-        let mut left = Vec::new();
+    /// Publishes every copy that is not confirmed yet, and returns those that are now, to be acknowledged. The others wait for the next
+    /// attempt.
+    pub(super) async fn publish(&mut self) -> Vec<Republished> {
+        let copies: Vec<_> = self.waiting.iter().map(|waiting| &waiting.copy).collect();
+        let answers = self.publisher.publish(&copies).await;
+        let mut confirmed = Vec::with_capacity(self.waiting.len());
         let mut error = None;
-        for (sent, answer) in unsettled.drain(..).zip(answers) {
+        for (republished, answer) in std::mem::take(&mut self.waiting).into_iter().zip(answers) {
             match answer {
-                Ok(()) => {
-                    acknowledge(&sent.delivery, false).await?;
-                    match sent.purpose {
-                        Purpose::Retry => self.metrics.messages.add(Outcome::Retried, 1),
-                        Purpose::DeadLetter(reason) => self.metrics.count_dead_letter(reason),
-                    }
-                }
+                Ok(()) => confirmed.push(republished),
                 Err(refused) => {
                     error = Some(refused);
-                    left.push(sent);
+                    self.waiting.push(republished);
                 }
             }
         }
-        if let Some(error) = error {
-            tracing::warn!(letters = left.len(), %error, "letters could not be placed; their messages stay in hand");
-            if matches!(error, PublishError::Unroutable { .. } | PublishError::Rejected(_)) {
-                // Somebody may have deleted an exchange or a queue of ours.
-                if let Err(error) = restore_topology(&self.options.topology, &self.options.address).await {
-                    tracing::warn!(
-                        error = error.one_line(),
-                        "exchanges and queues of the worker could not be made again"
-                    );
-                }
+        match error {
+            None => self.backoff.reset(),
+            Some(error) => self.failed(&error).await,
+        }
+        confirmed
+    }
+
+    async fn failed(&mut self, error: &PublishError) {
+        tracing::warn!(messages = self.waiting.len(), %error, "republishing failed; trying again");
+        self.next_attempt = Instant::now() + self.backoff.next_delay();
+        if matches!(error, PublishError::Unroutable { .. } | PublishError::Rejected(_)) {
+            // Somebody may have deleted an exchange or a queue of ours.
+            if let Err(error) = restore_topology(self.topology, self.address).await {
+                tracing::warn!(
+                    error = error.one_line(),
+                    "exchanges and queues of the worker could not be declared again"
+                );
             }
         }
-        *unsettled = left;
-        Ok(())
+    }
+
+    /// When the next attempt is due, if a copy is waiting for one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.waiting.is_empty() { None } else { Some(self.next_attempt) }
     }
 }

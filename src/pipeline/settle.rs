@@ -1,100 +1,148 @@
-//! From what became of a delivery to its one fate.
+use std::collections::{HashMap, HashSet};
 
-use super::apply::Applied;
-use super::intake::Request;
-use crate::message::{Reason, Reject};
-use crate::policy::{NextStep, after_failure, named_teams};
+use tokio::time::Instant;
 
-/// Ten seconds, for a message that fails without being the one at fault for certain.
-pub(super) const DELAY_IN_DOUBT: usize = 1;
+use super::acknowledger::Acknowledger;
+use super::apply::EndOutcome;
+use super::intake::Item;
+use super::key::{Key, key};
+use super::outcome::{DeliveryOutcome, UNCERTAIN_DELAY, outcome};
+use super::republish::{Purpose, Republished, Republisher};
+use crate::broker::{ChannelGone, Delivery, Topology};
+use crate::clock;
+use crate::policy::EventEnd;
+use crate::telemetry::{Metrics, Outcome};
 
-/// The one thing that happens to a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Acknowledged: applied, its rows are deleted and committed.
-    Applied,
-    /// Acknowledged: there was nothing to do.
-    Ignored,
-    /// Into a wait queue, then acknowledged.
-    Retry {
-        /// Which pause, an index into [`crate::policy::DELAYS`].
-        delay: usize,
-        /// What failed.
-        error: String,
-        /// Whether it counts as an attempt.
-        counted: bool,
-    },
-    /// Stays unacknowledged while its event is done in steps.
-    InSteps,
-    /// Into the dead-letter queue, then acknowledged.
-    DeadLetter(Reject),
-    /// Stays in hand and is tried again.
-    Hold,
+/// The last step: carries out the one outcome of each delivery of a channel, and acknowledges what is settled by it.
+///
+/// It fails only where an acknowledgement cannot reach the broker, because the channel has ended. The broker then delivers again what
+/// was not acknowledged, and every step is done once more, which does no harm.
+pub(super) struct Settle<'a> {
+    topology: &'a Topology,
+    max_attempts: u32,
+    metrics: &'a Metrics,
+    republisher: Republisher<'a>,
+    acknowledger: Acknowledger,
 }
 
-/// The fate of a delivery on its attempt number `attempt` (the first is 1). `applied` is what became of its event end;
-/// requests without one ignore it.
-pub(super) fn fate(request: &Request, applied: Option<&Applied>, attempt: u32, max_attempts: u32) -> Fate {
-    match (request, applied) {
-        (Request::Reject(reject), _) => Fate::DeadLetter(reject.clone()),
-        (Request::Ignore { .. }, _) => Fate::Ignored,
-        (Request::End(_), None | Some(Applied::Held)) => Fate::Hold,
-        (Request::End(_), Some(Applied::Done { .. })) => Fate::Applied,
-        (Request::End(_), Some(Applied::InSteps)) => Fate::InSteps,
-        (Request::End(_), Some(Applied::TeamMismatch(owners))) => Fate::DeadLetter(Reject::new(
-            Reason::TeamMismatch,
-            format!("the event has no snapshots of the message's team_id, but of {}", named_teams(owners)),
-        )),
-        (Request::End(_), Some(Applied::InDoubt(error))) => {
-            Fate::Retry { delay: DELAY_IN_DOUBT, error: error.clone(), counted: false }
+/// What stays unacknowledged for now.
+#[derive(Default)]
+pub(super) struct Unsettled {
+    /// To be tried again.
+    pub(super) held: Vec<Item>,
+    /// To be ended in steps.
+    pub(super) in_steps: Vec<(Item, EventEnd)>,
+}
+
+impl<'a> Settle<'a> {
+    /// For a new channel.
+    pub(super) fn new(
+        topology: &'a Topology,
+        max_attempts: u32,
+        metrics: &'a Metrics,
+        republisher: Republisher<'a>,
+    ) -> Self {
+        Self { topology, max_attempts, metrics, republisher, acknowledger: Acknowledger::default() }
+    }
+
+    /// Announces deliveries before anything is done with them.
+    pub(super) fn opened(&mut self, deliveries: &[Delivery]) {
+        self.acknowledger.opened(deliveries);
+    }
+
+    /// Settles the items by what became of their event ends, and returns those that are not settled yet. A retry copy or dead letter
+    /// that is not confirmed stays here, with its delivery, until [`republish`](Self::republish) succeeds.
+    pub(super) async fn run(
+        &mut self,
+        items: Vec<Item>,
+        ended: &HashMap<Key, EndOutcome>,
+    ) -> Result<Unsettled, ChannelGone> {
+        let mut unsettled = Unsettled::default();
+        let mut done = Vec::with_capacity(items.len());
+        let (mut applied, mut ignored, mut republished) = (0, 0, false);
+        let mut logged = HashSet::new();
+        let now = clock::now();
+        for item in items {
+            let attempt = item.delivery.attempt(self.topology);
+            let of_its_end = item.request.end().and_then(|end| ended.get(&key(&end)));
+            match outcome(&item.request, of_its_end, attempt, self.max_attempts) {
+                DeliveryOutcome::Applied { end, rows, kept } => {
+                    // Of several messages for one event the first has the count.
+                    let (rows, kept) = if logged.insert(key(&end)) { (rows, kept) } else { (0, 0) };
+                    log_end(&item, &end, rows, kept);
+                    applied += 1;
+                    done.push(item);
+                }
+                DeliveryOutcome::Ignored => {
+                    ignored += 1;
+                    done.push(item);
+                }
+                DeliveryOutcome::Retry { delay, error, counted } => {
+                    self.republisher.add_retry(item, delay, &error, counted);
+                    republished = true;
+                }
+                DeliveryOutcome::DeadLetter(reject) => {
+                    self.republisher.add_dead_letter(item, &reject);
+                    republished = true;
+                }
+                DeliveryOutcome::InSteps(end) => unsettled.in_steps.push((item, end)),
+                DeliveryOutcome::Hold => unsettled.held.push(item),
+            }
         }
-        (Request::End(_), Some(Applied::Failed(error))) => match after_failure(attempt, max_attempts) {
-            NextStep::Wait(delay) => Fate::Retry { delay, error: error.clone(), counted: true },
-            NextStep::GiveUp => Fate::DeadLetter(Reject::new(
-                Reason::AttemptsExhausted,
-                format!("failed {attempt} times, at last: {error}"),
-            )),
-        },
+        for at in done.iter().filter_map(|item| item.request.occurred_at()) {
+            self.metrics.observe_age(now - at);
+        }
+        // The copies first, so that one acknowledgement may cover those that are confirmed too.
+        let confirmed = if republished { self.republisher.publish().await } else { Vec::new() };
+        self.acknowledge(done.into_iter().map(|item| item.delivery).collect(), confirmed).await?;
+        self.metrics.messages.add(Outcome::Applied, applied);
+        self.metrics.messages.add(Outcome::Ignored, ignored);
+        Ok(unsettled)
+    }
+
+    /// Lets items wait for a while because they fail and may not be at fault, so that others can show it.
+    pub(super) async fn postpone(&mut self, items: Vec<Item>, why: &str) -> Result<(), ChannelGone> {
+        for item in items {
+            self.republisher.add_retry(item, UNCERTAIN_DELAY, why, false);
+        }
+        self.republish().await
+    }
+
+    /// Publishes again what is not confirmed yet.
+    pub(super) async fn republish(&mut self) -> Result<(), ChannelGone> {
+        let confirmed = self.republisher.publish().await;
+        self.acknowledge(Vec::new(), confirmed).await
+    }
+
+    /// When [`republish`](Self::republish) is due, if a copy is waiting for it.
+    pub(super) fn republish_due(&self) -> Option<Instant> {
+        self.republisher.due()
+    }
+
+    async fn acknowledge(
+        &mut self,
+        mut settled: Vec<Delivery>,
+        confirmed: Vec<Republished>,
+    ) -> Result<(), ChannelGone> {
+        let purposes: Vec<_> = confirmed.iter().map(|republished| republished.purpose).collect();
+        settled.extend(confirmed.into_iter().map(|republished| republished.delivery));
+        self.acknowledger.acknowledge(settled).await?;
+        for purpose in purposes {
+            match purpose {
+                Purpose::Retry => self.metrics.messages.add(Outcome::Retried, 1),
+                Purpose::DeadLetter(reason) => self.metrics.count_dead_letter(reason),
+            }
+        }
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::EventEnd;
-    use time::macros::datetime;
-    use uuid::Uuid;
-
-    fn end() -> Request {
-        Request::End(EventEnd { event_id: Uuid::nil(), team_id: None, occurred_at: datetime!(2026-01-05 12:00 UTC) })
-    }
-
-    #[test]
-    fn rejects_are_dead_lettered_whatever_the_database_does() {
-        let reject = Reject::new(Reason::InvalidJson, "no");
-        assert_eq!(fate(&Request::Reject(reject.clone()), Some(&Applied::Held), 1, 5), Fate::DeadLetter(reject));
-    }
-
-    #[test]
-    fn what_is_not_applied_is_held() {
-        assert_eq!(fate(&end(), None, 1, 5), Fate::Hold);
-        assert_eq!(fate(&end(), Some(&Applied::Held), 99, 5), Fate::Hold);
-    }
-
-    #[test]
-    fn doubtful_failure_waits_however_often() {
-        let doubtful = Applied::InDoubt("53100".to_owned());
-        assert!(matches!(fate(&end(), Some(&doubtful), 99, 5), Fate::Retry { counted: false, .. }));
-    }
-
-    #[test]
-    fn failures_wait_and_the_last_is_dead_lettered_with_its_text() {
-        let failed = Applied::Failed("could not delete: no".to_owned());
-        assert!(matches!(fate(&end(), Some(&failed), 4, 5), Fate::Retry { delay: 3, counted: true, .. }));
-        let Fate::DeadLetter(reject) = fate(&end(), Some(&failed), 5, 5) else {
-            panic!("the fifth of five attempts is the last");
-        };
-        assert_eq!(reject.reason, Reason::AttemptsExhausted);
-        assert!(reject.error.contains("could not delete: no"));
+/// Logs what a message has ended: rows that are deleted are gone for good.
+fn log_end(item: &Item, end: &EventEnd, rows: u64, kept: u64) {
+    let team_id = end.team_id.map(tracing::field::display); // formatted only if the line is written
+    let message_id = item.message_id.map(tracing::field::display);
+    tracing::debug!(event_id = %end.event_id, team_id, message_id, rows, "event ended");
+    if kept > 0 {
+        tracing::warn!(event_id = %end.event_id, message_id, rows = kept, "a trigger or rule of the backend kept rows of an ended event");
     }
 }

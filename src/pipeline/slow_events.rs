@@ -1,114 +1,148 @@
-//! Events that are done in steps, in slices of time between the batches of the others.
-
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::apply::{Applied, after_steps, doubtful, is_outage};
+use super::apply::{Apply, EndOutcome};
 use super::intake::Item;
 use super::key::{Key, key};
-use super::session::{End, Open};
-use super::supervisor::Pipeline;
-use super::suspects::Suspects;
+use super::outage::is_outage;
 use crate::policy::{EventEnd, Rule};
-use crate::storage::{EventSteps, StorageError};
+use crate::storage::{Database, EventSteps, StepSize, StorageError};
+use crate::telemetry::Metrics;
 
-/// Between two batches of other messages, which wait for it.
-const SLICE: Duration = Duration::from_secs(1);
-/// Longer than this is told.
-const TOLD_FROM: Duration = Duration::from_secs(5);
-/// In flight at most: half of RabbitMQ's `consumer_timeout`. What is deleted by then stays deleted, and the message comes back to go on.
-const IN_FLIGHT_AT_MOST: Duration = Duration::from_mins(15);
-/// Sessions that end under an event before its messages wait.
-const ENDED_SESSIONS: u32 = 3;
-
-/// One event with the messages that ask for its end.
-pub(super) struct Slow {
-    items: Vec<Item>,
-    steps: EventSteps,
-    ended_sessions: u32,
+/// Events that are large, slow, or have rows that cannot be deleted. They are ended in steps, in turn, between the batches of the others.
+pub(super) struct SlowEvents<'a> {
+    database: &'a Database,
+    apply: &'a Apply,
+    metrics: &'a Metrics,
+    /// Remembered from session to session.
+    step_size: &'a mut StepSize,
+    events: VecDeque<SlowEvent>,
 }
 
-impl Slow {
-    pub(super) fn new(item: Item, end: EventEnd) -> Self {
-        Self { items: vec![item], steps: EventSteps::new(end), ended_sessions: 0 }
+/// One event with the messages that ask for its end.
+struct SlowEvent {
+    items: Vec<Item>,
+    steps: EventSteps,
+    lost_sessions: u32,
+}
+
+/// An event on which nothing more is done for now: what became of it, and its messages.
+pub(super) struct Finished {
+    pub(super) items: Vec<Item>,
+    pub(super) key: Key,
+    pub(super) outcome: EndOutcome,
+}
+
+/// Every delete fails now. What was deleted until then stays deleted.
+#[derive(Debug)]
+pub(super) struct Outage;
+
+/// Between two batches of other messages, which wait for it.
+pub(super) const SLICE: Duration = Duration::from_secs(1);
+/// An event that took longer than this is logged.
+const LOGGED_FROM: Duration = Duration::from_secs(5);
+/// Messages stay unacknowledged for at most half of RabbitMQ's `consumer_timeout`. What is deleted by then stays deleted, and the message
+/// comes back to go on.
+const UNACKNOWLEDGED_AT_MOST: Duration = Duration::from_mins(15);
+/// Database sessions that end under an event before its messages wait.
+const LOST_SESSIONS: u32 = 3;
+
+impl<'a> SlowEvents<'a> {
+    pub(super) const fn new(
+        database: &'a Database,
+        apply: &'a Apply,
+        metrics: &'a Metrics,
+        step_size: &'a mut StepSize,
+    ) -> Self {
+        Self { database, apply, metrics, step_size, events: VecDeque::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn contains(&self, end: &EventEnd) -> bool {
+        self.events.iter().any(|event| event.key() == key(end))
+    }
+
+    /// Adds a message to its event.
+    pub(super) fn add(&mut self, item: Item, end: EventEnd) {
+        match self.events.iter_mut().find(|event| event.accepts(&end)) {
+            Some(event) => event.push(item, &end),
+            None => self.events.push_back(SlowEvent::new(item, end)),
+        }
+    }
+
+    /// Goes on with the events in turn, until one is finished or the time is over.
+    ///
+    /// An error about a row becomes the event's outcome. One that says nothing about a row is tried again, and becomes the outcome after
+    /// some times.
+    pub(super) async fn run(&mut self, until: Instant) -> Result<Option<Finished>, Outage> {
+        while Instant::now() < until {
+            let Some(mut event) = self.events.pop_front() else { break };
+            match self.step(&mut event, until).await? {
+                Some(outcome) => return Ok(Some(Finished { key: event.key(), items: event.items, outcome })),
+                None => self.events.push_back(event),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn step(&mut self, event: &mut SlowEvent, until: Instant) -> Result<Option<EndOutcome>, Outage> {
+        let before = event.steps.deleted();
+        let stepped = self.database.event_steps_advance(&mut event.steps, self.step_size, Some(until)).await;
+        self.metrics.snapshots_deleted.add(Rule::EventEnd, event.steps.deleted() - before);
+        match stepped {
+            Ok(Some(stepped)) => {
+                match &stepped.error {
+                    // What fails every row, such as a lock on the table, fails these one by one.
+                    Some(error) => self.stop_at_outage(error).await?,
+                    None if stepped.took > LOGGED_FROM => {
+                        let seconds = stepped.took.as_secs_f64();
+                        tracing::info!(event_id = %event.key().0, rows = event.steps.deleted(), seconds, "event ended in steps");
+                    }
+                    None => {}
+                }
+                Ok(Some(self.apply.after_steps(event.key(), stepped)))
+            }
+            Ok(None) if event.steps.elapsed() > UNACKNOWLEDGED_AT_MOST => {
+                let deleted = event.steps.deleted();
+                let text = format!("not done yet; {deleted} of the event's snapshots are deleted");
+                Ok(Some(EndOutcome::Uncertain(text)))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.stop_at_outage(&error).await?;
+                event.lost_sessions += 1;
+                let gives_up = event.lost_sessions >= LOST_SESSIONS;
+                Ok(gives_up.then(|| self.apply.uncertain(event.key(), error.one_line())))
+            }
+        }
+    }
+
+    async fn stop_at_outage(&self, error: &StorageError) -> Result<(), Outage> {
+        if is_outage(self.database, error).await { Err(Outage) } else { Ok(()) }
+    }
+}
+
+impl SlowEvent {
+    fn new(item: Item, end: EventEnd) -> Self {
+        Self { items: vec![item], steps: EventSteps::new(end), lost_sessions: 0 }
+    }
+
+    fn key(&self) -> Key {
+        key(self.steps.end())
     }
 
     /// Whether another message for the same end may join it.
-    pub(super) fn takes(&self, end: &EventEnd) -> bool {
+    fn accepts(&self, end: &EventEnd) -> bool {
         self.key() == key(end) && !self.steps.has_begun()
     }
 
-    pub(super) fn push(&mut self, item: Item, end: &EventEnd) {
+    fn push(&mut self, item: Item, end: &EventEnd) {
         self.steps.extend_to(end.occurred_at);
         self.items.push(item);
-    }
-
-    pub(super) fn key(&self) -> Key {
-        key(self.steps.end())
-    }
-}
-
-impl Pipeline {
-    /// One slice: goes on with the slow events in turn, and settles those that are done.
-    pub(super) async fn slice(&self, open: &mut Open) -> Result<(), End> {
-        let until = Instant::now() + SLICE;
-        while let Some(mut slow) = open.slow.pop_front() {
-            let before = slow.steps.deleted();
-            let stepped = self.database.event_steps_advance(&mut slow.steps, &mut open.step_size, Some(until)).await;
-            self.metrics.snapshots_deleted.add(Rule::EventEnd, slow.steps.deleted() - before);
-            let applied = match stepped {
-                Ok(Some(stepped)) => {
-                    // What fails every row, such as a lock on the table, fails these one by one.
-                    if let Some(error) = &stepped.error {
-                        self.stop_at_outage(error).await?;
-                    }
-                    if stepped.error.is_none() && stepped.took > TOLD_FROM {
-                        let seconds = stepped.took.as_secs_f64();
-                        tracing::info!(event_id = %slow.key().0, rows = slow.steps.deleted(), seconds, "event ended in steps");
-                    }
-                    Some(after_steps(slow.key(), stepped, &mut open.suspects))
-                }
-                Ok(None) if slow.steps.elapsed() > IN_FLIGHT_AT_MOST => {
-                    let text = format!("not done yet; {} of the event's snapshots are deleted", slow.steps.deleted());
-                    Some(Applied::InDoubt(text))
-                }
-                Ok(None) => None,
-                Err(error) => self.interrupted(&mut slow, &error, &mut open.suspects).await?,
-            };
-            match applied {
-                Some(applied) => {
-                    let applied = [(slow.key(), applied)].into();
-                    self.settle(slow.items, &applied, false, open).await?;
-                }
-                None => open.slow.push_back(slow),
-            }
-            if Instant::now() >= until {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// A step that says nothing about a row.
-    async fn interrupted(
-        &self,
-        slow: &mut Slow,
-        error: &StorageError,
-        suspects: &mut Suspects,
-    ) -> Result<Option<Applied>, End> {
-        self.stop_at_outage(error).await?;
-        slow.ended_sessions += 1;
-        let gives_up = slow.ended_sessions >= ENDED_SESSIONS;
-        Ok(gives_up.then(|| doubtful(slow.key(), error.one_line(), suspects)))
-    }
-
-    /// What is done by then stays done; the messages go back to the queue.
-    async fn stop_at_outage(&self, error: &StorageError) -> Result<(), End> {
-        if is_outage(&self.database, error).await {
-            self.health.hold(true);
-            return Err(End::Outage);
-        }
-        Ok(())
     }
 }

@@ -1,21 +1,26 @@
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::session::{End, Open};
+use super::apply::Apply;
+use super::intake::Intake;
+use super::republish::Republisher;
+use super::session::{Session, SessionEnd};
+use super::settle::Settle;
+use super::slow_events::SlowEvents;
 use crate::backoff::Backoff;
-use crate::broker::{BrokerAddress, Publisher, Subscription, Topology};
+use crate::broker::{BrokerAddress, BrokerError, Publisher, Subscription, Topology};
 use crate::lifecycle::Stop;
-use crate::storage::{AccessError, Database};
+use crate::storage::{AccessError, Database, StepSize};
 use crate::telemetry::{Dependency, Health, Metrics};
 
-/// How long a batch is held in hand during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough
-/// for another replica, which may reach the database where this one does not, to take over.
+/// How long a batch is held during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough for another replica,
+/// which may reach the database when this one does not, to take over.
 pub const HOLD_AT_MOST: Duration = Duration::from_mins(1);
-/// A subscription that lasted this long was a good one: the next begins with the shortest pause.
-const GOOD_EPOCH: Duration = Duration::from_secs(10);
+/// After a session that lasted this long the next one begins after the shortest delay.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
 
-/// Where and how messages are taken.
+/// How messages are consumed.
 pub struct PipelineOptions {
     /// The broker.
     pub address: BrokerAddress,
@@ -23,21 +28,22 @@ pub struct PipelineOptions {
     pub topology: Topology,
     /// Unacknowledged messages at most.
     pub prefetch: u16,
-    /// Larger ones are dead-lettered unparsed.
+    /// Larger bodies are dead-lettered unparsed.
     pub max_message_bytes: u32,
-    /// Tries of a message that fails by itself.
+    /// Attempts before a failing message is dead-lettered.
     pub max_attempts: u32,
-    /// How long a batch is held in hand during an outage, usually [`HOLD_AT_MOST`].
+    /// How long a batch is held during an outage, usually [`HOLD_AT_MOST`].
     pub hold_at_most: Duration,
 }
 
-/// Takes messages and sees to it that each gets its fate, across all outages.
+/// Consumes messages and gives each its outcome, across all outages.
 pub struct Pipeline {
-    pub(super) options: PipelineOptions,
-    pub(super) database: Database,
-    pub(super) publisher: Publisher,
-    pub(super) health: Health,
-    pub(super) metrics: Metrics,
+    options: PipelineOptions,
+    database: Database,
+    publisher: Publisher,
+    apply: Apply,
+    health: Health,
+    metrics: Metrics,
 }
 
 impl Pipeline {
@@ -45,20 +51,18 @@ impl Pipeline {
     #[must_use]
     pub fn new(options: PipelineOptions, database: Database, health: Health, metrics: Metrics) -> Self {
         let publisher = Publisher::new(options.address.clone());
-        Self { options, database, publisher, health, metrics }
+        let apply = Apply::new(database.clone(), metrics.clone());
+        Self { options, database, publisher, apply, health, metrics }
     }
 
-    /// Works until asked to stop. Returns earlier only where the first contact with a server shows something that waiting
-    /// will not mend, which is logged.
+    /// Works until asked to stop. Returns earlier only if the first contact with a server shows something that retrying cannot fix; that
+    /// is logged.
     pub async fn run(self, stop: Stop) {
-        let mut pauses = Backoff::for_outage();
+        let mut backoff = Backoff::for_outage();
+        let mut step_size = StepSize::default();
         let mut first_contact = true;
-        let mut open = Open::default();
-        while !stop.soft.is_cancelled() {
-            // Nothing is taken that could not be worked on.
-            if !self.database_answers(first_contact, &mut pauses, &stop).await {
-                break;
-            }
+        // Nothing is consumed that could not be worked on.
+        while self.database_takes_deletes(first_contact, &mut backoff, &stop).await {
             self.health.hold(false);
             let opening = Subscription::open(&self.options.address, &self.options.topology, self.options.prefetch);
             let opened = tokio::select! {
@@ -66,55 +70,70 @@ impl Pipeline {
                 () = stop.soft.cancelled() => break,
             };
             match opened {
-                Ok(mut subscription) => {
+                Ok(subscription) => {
                     first_contact = false;
-                    self.health.set(Dependency::Rabbitmq, true);
-                    tracing::info!(
-                        queue = self.options.topology.queue(),
-                        prefetch = self.options.prefetch,
-                        "consuming"
-                    );
                     let began = Instant::now();
-                    let end = tokio::select! {
-                        end = self.epoch(&mut subscription, &mut open, &stop) => end,
-                        () = stop.hard.cancelled() => End::Stopped,
-                    };
-                    open.let_go();
-                    if end == End::Lost {
-                        self.health.set(Dependency::Rabbitmq, false);
-                    }
-                    subscription.close().await;
-                    if began.elapsed() > GOOD_EPOCH {
-                        pauses.reset();
-                    }
-                    if end == End::Stopped {
+                    if self.consume(subscription, &mut step_size, &stop).await == SessionEnd::Stopped {
                         break;
+                    }
+                    if began.elapsed() > GOOD_SESSION {
+                        backoff.reset();
                     }
                 }
                 Err(error) => {
-                    self.health.set(Dependency::Rabbitmq, false);
-                    if first_contact && !error.is_transient() {
-                        tracing::error!(
-                            error = error.one_line(),
-                            broker = self.options.address.host(),
-                            "cannot work on this broker"
-                        );
+                    if !self.broker_may_return(&error, first_contact) {
                         return;
                     }
-                    tracing::warn!(
-                        error = error.one_line(),
-                        broker = self.options.address.host(),
-                        "broker is away; trying again"
-                    );
                 }
             }
-            pause(&mut pauses, &stop).await;
+            stop.sleep(backoff.next_delay()).await;
         }
         self.publisher.close().await;
     }
 
+    /// One session.
+    async fn consume(&self, subscription: Subscription, step_size: &mut StepSize, stop: &Stop) -> SessionEnd {
+        let Self { options, database, publisher, apply, health, metrics } = self;
+        let (topology, prefetch) = (&options.topology, options.prefetch);
+        health.set(Dependency::Rabbitmq, true);
+        tracing::info!(queue = topology.queue(), prefetch, "consuming");
+        let republisher = Republisher::new(publisher, &options.address, topology);
+        let mut session = Session {
+            subscription,
+            intake: Intake { max_message_bytes: options.max_message_bytes },
+            apply,
+            settle: Settle::new(topology, options.max_attempts, metrics, republisher),
+            slow_events: SlowEvents::new(database, apply, metrics, step_size),
+            database,
+            health,
+            metrics,
+            hold_at_most: options.hold_at_most,
+        };
+        let end = tokio::select! {
+            end = session.run(stop) => end,
+            () = stop.hard.cancelled() => SessionEnd::Stopped,
+        };
+        if end == SessionEnd::Lost {
+            health.set(Dependency::Rabbitmq, false);
+        }
+        session.close().await;
+        end
+    }
+
+    fn broker_may_return(&self, error: &BrokerError, first_contact: bool) -> bool {
+        self.health.set(Dependency::Rabbitmq, false);
+        let (error_line, broker) = (error.one_line(), self.options.address.host());
+        let may_return = !first_contact || error.is_transient();
+        if may_return {
+            tracing::warn!(error = error_line, broker, "broker is unavailable; trying again");
+        } else {
+            tracing::error!(error = error_line, broker, "cannot work on this broker");
+        }
+        may_return
+    }
+
     /// Waits until the database answers and the role may do the job; `false` when there is no point in going on.
-    async fn database_answers(&self, first_contact: bool, pauses: &mut Backoff, stop: &Stop) -> bool {
+    async fn database_takes_deletes(&self, first_contact: bool, backoff: &mut Backoff, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
             let checked = tokio::select! {
                 checked = self.database.check_ready() => checked,
@@ -129,7 +148,7 @@ impl Pipeline {
                     self.health.set(Dependency::Postgres, false);
                     tracing::warn!(
                         error = error.one_line(),
-                        "database takes no deletes; taking no messages until it does"
+                        "database takes no deletes; consuming nothing until it does"
                     );
                 }
                 Err(AccessError::Storage(error)) => {
@@ -144,16 +163,8 @@ impl Pipeline {
                     }
                 }
             }
-            pause(pauses, stop).await;
+            stop.sleep(backoff.next_delay()).await;
         }
         false
-    }
-}
-
-/// Waits, unless asked to stop.
-pub(super) async fn pause(pauses: &mut Backoff, stop: &Stop) {
-    tokio::select! {
-        () = sleep(pauses.next_delay()) => {}
-        () = stop.soft.cancelled() => {}
     }
 }

@@ -16,6 +16,7 @@ pub struct Delivery {
     /// The broker's flag: it has delivered the message before.
     redelivered: bool,
     body: Vec<u8>,
+    tag: u64,
     acker: Acker,
 }
 
@@ -27,6 +28,7 @@ impl Delivery {
             properties: delivery.properties,
             redelivered: delivery.redelivered,
             body: delivery.data,
+            tag: delivery.delivery_tag,
             acker: delivery.acker,
         }
     }
@@ -35,6 +37,12 @@ impl Delivery {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Its number on its channel: 1, 2, 3, …
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
+        self.tag
     }
 
     /// The properties that describe the body.

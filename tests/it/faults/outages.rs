@@ -129,7 +129,7 @@ async fn queue_that_is_deleted_under_the_worker_is_made_again() {
     let worker = world.worker().await;
     let (connection, channel) = world.channel().await;
     channel.queue_delete(world.queue.as_str().into(), Default::default()).await.unwrap();
-    eventually("the worker to notice", async || !worker.logged("subscription ended; beginning again").is_empty()).await;
+    eventually("the worker to notice", async || !worker.logged("subscription ended; reconnecting").is_empty()).await;
     eventually("the worker to consume again", async || worker.logged("consuming").len() == 2).await;
     world.publish_raw(&booked).await;
     worker.reaches("messages_total{outcome=\"applied\"}", 3.0).await;
