@@ -101,7 +101,9 @@ mod tests {
 
     fn opened(tags: impl IntoIterator<Item = u64>) -> OpenTags {
         let mut open = OpenTags::default();
-        tags.into_iter().for_each(|tag| open.open(tag));
+        for tag in tags {
+            open.open(tag);
+        }
         open
     }
 
@@ -124,9 +126,13 @@ mod tests {
     fn message_of_an_earlier_batch_is_never_covered() {
         let mut tags = opened(1..=3);
         assert_eq!(tags.settle(&[2, 3]), [one(2), one(3)]);
-        (4..=6).for_each(|tag| tags.open(tag));
+        for tag in 4..=6 {
+            tags.open(tag);
+        }
         assert_eq!(tags.settle(&[4, 5, 6]), [one(4), one(5), one(6)]);
-        (7..=8).for_each(|tag| tags.open(tag));
+        for tag in 7..=8 {
+            tags.open(tag);
+        }
         assert_eq!(tags.settle(&[1, 7, 8]), [all_up_to(8)], "now nothing is open any more");
     }
 
@@ -166,7 +172,9 @@ mod tests {
                     unacknowledged.insert(last);
                 }
                 let settled: Vec<u64> = open.iter().copied().filter(|_| next(3) > 0).collect();
-                settled.iter().for_each(|tag| assert!(open.remove(tag)));
+                for tag in &settled {
+                    open.remove(tag);
+                }
                 for ack in tags.settle(&settled) {
                     assert!(unacknowledged.contains(&ack.tag), "{ack:?} closes the channel: unknown tag");
                     if ack.multiple {

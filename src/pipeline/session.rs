@@ -87,13 +87,13 @@ impl Session<'_> {
                 return Err(SessionEnd::Lost);
             }
             None if due.is_some_and(|due| due <= Instant::now()) => {
-                self.settle.republish().await.map_err(unacknowledged)?;
+                self.settle.republish().await.map_err(|error| unacknowledged(&error))?;
             }
             None => {}
         }
         self.run_slow_events().await?;
         let waiting = self.settle.republish_due().is_some() || !self.slow_events.is_empty();
-        self.subscription.raise_prefetch(waiting).await.map_err(lost)
+        self.subscription.raise_prefetch(waiting).await.map_err(|error| lost(&error))
     }
 
     /// The steps of one batch, until none of it is held any more.
@@ -104,7 +104,7 @@ impl Session<'_> {
         let mut batch = Batch::new(self.intake.read(deliveries));
         loop {
             let ended = self.end_events(&batch).await;
-            let unsettled = self.settle.run(batch.take(), &ended).await.map_err(unacknowledged)?;
+            let unsettled = self.settle.run(batch.take(), &ended).await.map_err(|error| unacknowledged(&error))?;
             for (item, end) in unsettled.in_steps {
                 self.slow_events.add(item, end);
             }
@@ -152,7 +152,7 @@ impl Session<'_> {
             return Err(SessionEnd::Outage);
         }
         let why = "its event's snapshots cannot be deleted, and nothing else has passed since";
-        self.settle.postpone(held, why).await.map_err(unacknowledged)
+        self.settle.postpone(held, why).await.map_err(|error| unacknowledged(&error))
     }
 
     /// One slice of the slow events; settles those that are finished.
@@ -168,7 +168,7 @@ impl Session<'_> {
                 }
             };
             let outcome = [(finished.key, finished.outcome)].into();
-            let unsettled = self.settle.run(finished.items, &outcome).await.map_err(unacknowledged)?;
+            let unsettled = self.settle.run(finished.items, &outcome).await.map_err(|error| unacknowledged(&error))?;
             let again = unsettled.held.into_iter().filter_map(|item| item.request.end().map(|end| (item, end)));
             for (item, end) in unsettled.in_steps.into_iter().chain(again) {
                 self.slow_events.add(item, end);
@@ -177,12 +177,12 @@ impl Session<'_> {
     }
 }
 
-fn unacknowledged(error: ChannelGone) -> SessionEnd {
+fn unacknowledged(error: &ChannelGone) -> SessionEnd {
     tracing::warn!(%error, "could not acknowledge; the broker will deliver again");
     SessionEnd::Lost
 }
 
-fn lost(error: BrokerError) -> SessionEnd {
+fn lost(error: &BrokerError) -> SessionEnd {
     tracing::warn!(error = error.one_line(), "subscription ended; reconnecting");
     SessionEnd::Lost
 }
