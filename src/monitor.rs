@@ -1,4 +1,4 @@
-//! Looks at both servers from time to time, for readiness and for the gauges, whether or not there is work.
+//! Polls both servers for readiness and for the gauges, whether or not there is work.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use crate::policy::PassName;
 use crate::storage::{AccessError, Database, Verdict};
 use crate::telemetry::{Dependency, Health, Metrics};
 
-/// A database that went away while nothing was to do is noticed after this.
+/// A database that becomes unavailable while there is nothing to do is noticed after this time.
 const PING_EVERY: Duration = Duration::from_secs(2);
-/// Counting what has expired costs an index scan, so the gauges are looked at once in so many pings.
-const PINGS_A_MEASUREMENT: u32 = 5;
+/// The gauges are set once in this many pings: counting what has expired costs an index scan.
+const PINGS_PER_MEASUREMENT: u32 = 5;
 
-/// The looking.
+/// Polls both servers.
 pub struct Monitor {
     /// The database.
     pub database: Database,
     /// The broker's queues.
     pub queues: QueueWatch,
-    /// Their names.
+    /// The names of the queues.
     pub topology: Topology,
-    /// What is up.
+    /// What is reachable.
     pub health: Health,
     /// The gauges.
     pub metrics: Metrics,
 }
 
 impl Monitor {
-    /// Looks until asked to stop. Apart from each other: while one server does not answer, the other is still looked at.
+    /// Polls until asked to stop, each server for itself: while one does not answer, the other is still polled.
     pub async fn run(self, stop: Stop) {
         let Self { database, mut queues, topology, health, metrics } = self;
-        let database = DatabaseMonitor { database, health: &health, metrics: &metrics, told: None };
+        let database = DatabaseMonitor { database, health: &health, metrics: &metrics, logged: None };
         let queue_probe = watch_queues(&mut queues, &topology, &health, &metrics);
         tokio::select! {
             ((), ()) = async { tokio::join!(database.watch(), queue_probe) } => {}
@@ -47,14 +47,14 @@ struct DatabaseMonitor<'a> {
     database: Database,
     health: &'a Health,
     metrics: &'a Metrics,
-    /// Why the database may not be worked on, as it was logged last.
-    told: Option<String>,
+    /// Why the database cannot be worked on, as last logged.
+    logged: Option<String>,
 }
 
 impl DatabaseMonitor<'_> {
     async fn watch(mut self) {
         loop {
-            for ping in 0..PINGS_A_MEASUREMENT {
+            for ping in 0..PINGS_PER_MEASUREMENT {
                 let measure = ping == 0;
                 let up = self.is_up(measure).await;
                 self.health.set(Dependency::Postgres, up);
@@ -68,30 +68,30 @@ impl DatabaseMonitor<'_> {
 
     async fn is_up(&mut self, measure: bool) -> bool {
         let checked = if !self.health.is_up(Dependency::Postgres) {
-            // One that comes back must be fit to be worked on, not only answer.
+            // After an outage it must let the worker do its job, not only answer.
             self.database.check_ready().await
         } else if measure {
-            // A worker that has nothing to do must notice too that rows are hidden from it: they look like no rows.
+            // An idle worker, too, must notice that rows are hidden from it: they look like no rows.
             self.database.check_access().await
         } else {
             self.database.ping().await.map_err(AccessError::Storage)
         };
         match &checked {
-            Ok(()) if measure => self.told = None,
+            Ok(()) if measure => self.logged = None,
             Ok(()) => {}
-            // Only away, busy or locked, which others tell.
+            // Unavailable, busy or locked, which others log.
             Err(AccessError::Storage(error)) if error.verdict() != Verdict::Refused => {}
-            Err(AccessError::Storage(error)) => self.tell(error.one_line()),
-            Err(error) => self.tell(error.to_string()),
+            Err(AccessError::Storage(error)) => self.log_once(error.one_line()),
+            Err(error) => self.log_once(error.to_string()),
         }
         checked.is_ok()
     }
 
     /// Once, until it changes.
-    fn tell(&mut self, problem: String) {
-        if self.told.as_ref() != Some(&problem) {
+    fn log_once(&mut self, problem: String) {
+        if self.logged.as_ref() != Some(&problem) {
             tracing::error!(error = problem, "cannot work on this database");
-            self.told = Some(problem);
+            self.logged = Some(problem);
         }
     }
 
@@ -122,7 +122,7 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
     loop {
         let mut depths = queues.depths(topology).await;
         if depths.as_ref().is_err_and(BrokerError::is_transient) {
-            // Perhaps only the connection was at its end: once more, on a new one.
+            // Perhaps only the connection has ended: once more, on a new one.
             depths = queues.depths(topology).await;
         }
         // A queue that is not declared yet, or a missing permission, is an answer too.
@@ -137,8 +137,8 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
                 }
             }
             // The gauges keep their last values.
-            Err(error) => tracing::debug!(error = error.one_line(), "could not look at the queues"),
+            Err(error) => tracing::debug!(error = error.one_line(), "could not read the queues' depths"),
         }
-        sleep(PING_EVERY * PINGS_A_MEASUREMENT).await;
+        sleep(PING_EVERY * PINGS_PER_MEASUREMENT).await;
     }
 }

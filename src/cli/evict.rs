@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
-use crate::passes::CapEviction;
-use crate::storage::{Database, Excess, OverfullTeam};
+use crate::passes::{CapEviction, Pass};
+use crate::storage::{Database, Excess};
 use crate::terminal::Table;
 
 /// Deletes the oldest snapshots of each team above the cap now
@@ -42,10 +42,10 @@ impl Options {
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         database.check_access().await?;
         let cap = self.cap.max_snapshots_per_team;
-        let teams = self.overfull(&database, cap).await?;
+        let pass = CapEviction { cap, team: self.team };
+        let teams = pass.preview(&database).await?;
         let would_delete = teams.iter().map(|team| team.excess.unsigned_abs()).sum();
         let outcome = if self.confirm.yes {
-            let pass = CapEviction { cap, team: self.team };
             Outcome::of(would_delete, one_pass(&database, &pass, self.rate.per_second(), would_delete).await?)
         } else {
             Outcome::preview(would_delete)
@@ -60,24 +60,5 @@ impl Options {
             rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.remark()))
         })?;
         answer.outcome.end()
-    }
-
-    async fn overfull(&self, database: &Database, cap: u32) -> anyhow::Result<Vec<Excess>> {
-        let mut teams = Vec::new();
-        if let Some(team) = self.team {
-            teams.push(database.cap_count(OverfullTeam(team), cap).await?);
-            return Ok(teams);
-        }
-        let mut after = None;
-        loop {
-            let page = database.cap_overfull_teams(cap, after).await?;
-            for team in page.overfull {
-                teams.push(database.cap_count(team, cap).await?);
-            }
-            after = page.last;
-            if after.is_none() {
-                return Ok(teams);
-            }
-        }
     }
 }

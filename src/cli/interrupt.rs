@@ -1,13 +1,5 @@
 use crate::lifecycle::{Signals, Stop};
 
-/// Waits for Ctrl-C or another signal that asks the process to end.
-pub(super) async fn interrupted() {
-    match Signals::listen() {
-        Ok(mut signals) => signals.next().await,
-        Err(_) => std::future::pending().await,
-    };
-}
-
 /// The signals that ask the process to end, for work that must not be dropped half-way: soft with the first, hard with the second.
 pub(super) fn stop_on_signals() -> Stop {
     let stop = Stop::default();

@@ -5,10 +5,11 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::interrupt::interrupted;
+use super::interrupt::stop_on_signals;
 use super::output::{ConfirmOptions, OutputOptions, progress};
 use crate::config::{DatabaseOptions, parse_duration};
-use crate::storage::{Database, Restamp, RestampBatch, RowsOfType, StorageError, TypeRetention, Verdict};
+use crate::passes::{RestampEnd, RestampPass};
+use crate::storage::{Database, Restamp, RowsOfType, StorageError, TypeRetention};
 use crate::terminal::Table;
 
 /// The TTL, and what happens at an event's end, by snapshot type
@@ -94,9 +95,6 @@ struct Change {
     stopped: Option<String>,
 }
 
-/// Of a batch whose rows are locked by others, a lock timeout apart.
-const TRIES: u32 = 10;
-
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
@@ -164,8 +162,12 @@ impl Set {
         };
         let RowsOfType { all: rows, with_event: rows_with_event } =
             database.retention_count(&self.snapshot_type).await?;
-        let would_restamp =
-            if self.restamp { Some(database.restamp_count(&self.snapshot_type, after.ttl()).await?) } else { None };
+        let would_restamp = if self.restamp {
+            let pass = RestampPass { snapshot_type: &self.snapshot_type, ttl: after.ttl() };
+            Some(pass.preview(database).await?)
+        } else {
+            None
+        };
         Ok(Change {
             dry_run: !self.confirm.yes,
             snapshot_type: self.snapshot_type.clone(),
@@ -186,39 +188,15 @@ impl Set {
             database.retention_set(of_type, after.ttl(), after.keep_after_event).await.map_err(explained)?;
         }
         let Some(restamp) = change.would_restamp else { return Ok(()) };
-        let bar = progress(Some((restamp.earlier + restamp.later + restamp.without_expires_at).unsigned_abs()), "rows");
-        let mut interrupted = std::pin::pin!(interrupted());
-        let (mut cursor, mut tries) = (None, 1);
-        loop {
-            // A batch that is let go of rolls back; what was changed before it stays, and the same call goes on.
-            let batch = tokio::select! {
-                biased;
-                () = &mut interrupted => {
-                    change.stopped = Some("interrupted".to_owned());
-                    break;
-                }
-                batch = database.restamp_batch(of_type, after.ttl(), cursor) => batch,
-            };
-            match batch {
-                Ok(RestampBatch { changed, last }) => {
-                    change.restamped += changed;
-                    bar.inc(changed.unsigned_abs());
-                    cursor = last;
-                    tries = 1;
-                    if cursor.is_none() {
-                        break;
-                    }
-                }
-                // Another restamp, or the backend, holds some of the rows.
-                Err(error) if matches!(error.verdict(), Verdict::Timeout | Verdict::Conflict) && tries < TRIES => {
-                    tries += 1;
-                }
-                Err(error) => {
-                    change.stopped = Some(format!("{:#}", explained(error)));
-                    break;
-                }
-            }
-        }
+        let rows = (restamp.earlier + restamp.later + restamp.without_expires_at).unsigned_abs();
+        let bar = progress(Some(rows), "rows");
+        let pass = RestampPass { snapshot_type: of_type, ttl: after.ttl() };
+        let report = pass.run_once(database, &stop_on_signals(), &|rows| bar.inc(rows)).await;
+        change.restamped = report.changed;
+        change.stopped = report.end.map(|end| match end {
+            RestampEnd::Stopped => end.to_string(),
+            RestampEnd::Storage(error) => format!("{:#}", explained(error)),
+        });
         bar.finish_and_clear();
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, RateOption};
-use crate::passes::TtlSweep;
+use crate::passes::{Pass, TtlSweep};
 use crate::storage::{Database, Expired};
 use crate::terminal::Table;
 
@@ -34,7 +34,7 @@ impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let database = Database::new(self.database.database_url.as_ref(), 2)?;
         database.check_access().await?;
-        let expired = database.ttl_count().await?;
+        let expired = TtlSweep.preview(&database).await?;
         let would_delete = expired.rows.unsigned_abs();
         let outcome = if self.confirm.yes {
             Outcome::of(would_delete, one_pass(&database, &TtlSweep, self.rate.per_second(), would_delete).await?)

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Rows a batch: grows while the database is quick, shrinks when it is not, and is narrowed down where a batch fails, to the one row that
+/// Rows per batch: grows while the database is quick, shrinks when it is not, and is narrowed down when a batch fails, to the one row that
 /// makes it fail.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchSize {
@@ -9,25 +9,25 @@ pub(super) struct BatchSize {
     narrowing: Option<Narrowing>,
 }
 
-/// One of the next `suspects` rows makes a batch fail, as far as is known.
+/// One of the next `suspects` rows makes a batch fail, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 struct Narrowing {
     suspects: u32,
-    /// Its parts: a refusal costs little, so it is halved; a time-out costs seconds, so there are few steps.
+    /// Its parts: a refusal costs little, so it is halved; a time-out costs seconds, so there are fewer and larger steps.
     parts: u32,
-    /// Rows of the batch that failed first.
+    /// The rows of the batch that failed first.
     whole: u32,
 }
 
 const FIRST: u32 = 1_000;
 const MOST: u32 = 5_000;
-/// Under this, larger batches cost nobody anything.
+/// A batch that takes less than this can be larger.
 const QUICK: Duration = Duration::from_millis(100);
-/// Above this, others feel our locks, and a stop would have to wait for us.
+/// A batch that takes longer than this keeps others waiting for its locks, and a stop waiting for its end.
 const SLOW: Duration = Duration::from_millis(400);
 
 impl BatchSize {
-    /// Never more than `rate` rows, so that the budget is exceeded by a second's worth at most.
+    /// Never more than `rate` rows, so that the budget is exceeded by at most one second's rows.
     pub(super) fn new(rate: Option<u32>) -> Self {
         let most = rate.map_or(MOST, |rate| rate.clamp(1, MOST));
         Self { rows: FIRST.min(most), most, narrowing: None }
@@ -37,7 +37,7 @@ impl BatchSize {
         self.rows
     }
 
-    /// After a batch that passed and took so long.
+    /// After a batch that succeeded and took this long.
     pub(super) fn passed(&mut self, time: Duration) {
         let Some(mut narrowing) = self.narrowing else {
             if time < QUICK {
@@ -49,7 +49,7 @@ impl BatchSize {
         };
         narrowing.suspects = narrowing.suspects.saturating_sub(self.rows);
         if narrowing.suspects == 0 {
-            // No single row was it.
+            // No single row was the cause.
             self.narrowing = None;
             return;
         }
@@ -58,12 +58,12 @@ impl BatchSize {
             if narrowing.parts == 2 { narrowing.suspects.div_ceil(2) } else { self.rows.min(narrowing.suspects) };
     }
 
-    /// After a batch that ran into its time-out. `false` where it was a single row.
+    /// After a batch that timed out. `false` if it was a single row.
     pub(super) fn too_slow(&mut self) -> bool {
         self.narrow(8)
     }
 
-    /// After a batch that was refused. `false` where it was a single row.
+    /// After a batch that was refused. `false` if it was a single row.
     pub(super) fn refused(&mut self) -> bool {
         self.narrow(2)
     }
@@ -78,7 +78,7 @@ impl BatchSize {
         true
     }
 
-    /// The row that made a batch fail is left behind. More such rows may follow, so the next batch is smaller than the one that failed.
+    /// The row that made a batch fail is passed over. More such rows may follow, so the next batch is smaller than the one that failed.
     pub(super) fn stepped_over(&mut self) {
         let whole = self.narrowing.take().map_or(self.rows, |narrowing| narrowing.whole);
         self.rows = (whole / 4).max(1);
@@ -89,7 +89,7 @@ impl BatchSize {
         self.narrowing.is_none()
     }
 
-    /// For the next pass: what was learnt of the speed holds, the rows are others.
+    /// For the next pass: the size still suits the database's speed, but the rows are others.
     pub(super) fn begin_anew(&mut self) {
         self.narrowing = None;
     }
@@ -139,7 +139,7 @@ mod tests {
         assert!(size.is_whole());
     }
 
-    /// Batches until the rows are through, where those at `bad` refuse.
+    /// Batches until all rows are done, if those at `bad` refuse.
     fn batches(rows: u32, bad: impl Fn(u32) -> bool, fails: impl Fn(&mut BatchSize) -> bool) -> u32 {
         let (mut size, mut at, mut batches) = (BatchSize::new(None), 0, 0);
         while at < rows {

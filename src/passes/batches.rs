@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::batch_size::BatchSize;
 use super::pass::{PassContext, PassError, Report};
-use super::stayed::Stayed;
+use super::stayed_rows::StayedRows;
 use crate::storage::{Batch, Limits, NextRow, StorageError, Verdict};
 
-/// Rows to delete, in an order that has places.
+/// Rows to delete, in an order in which a place can be named.
 pub(super) trait Walk: Sync {
     type Place: Send + Sync;
 
-    /// Deletes the next rows, at most so many, from the beginning or behind a place. `None` where the lease is lost.
+    /// Deletes the next rows, at most `rows`, from the beginning or after a place. `None` if the lease is lost.
     fn delete(
         &self,
         after: Option<&Self::Place>,
@@ -25,29 +25,29 @@ pub(super) trait Walk: Sync {
     ) -> impl Future<Output = Result<Option<NextRow<Self::Place>>, StorageError>> + Send;
 }
 
-/// How far a walk came.
+/// Why a walk has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walked {
-    /// No row is left behind the place.
-    ToItsEnd,
+pub(super) enum WalkEnd {
+    /// No row is left after the place.
+    Complete,
     /// Asked to stop.
     Stopped,
     /// Rows that cannot be deleted have taken all the time that a pass has for them.
     GaveUp,
 }
 
-/// The batches of one pass: pace, size, count, stop and what to do with a row that cannot be deleted, the same for both rules.
+/// The batches of one pass: pace, size, count, stop, and what to do with a row that cannot be deleted. The same for both rules.
 pub(super) struct Batches<'a> {
     context: &'a PassContext<'a>,
     size: &'a mut BatchSize,
     report: Report,
-    /// Conflicts in a row.
+    /// Consecutive conflicts.
     conflicts: u32,
-    /// What batches that failed have taken together.
+    /// How long failed batches have taken in sum.
     failing: Duration,
 }
 
-/// A deadlock's victim may simply go again; more often than this it is no chance.
+/// The victim of a deadlock can be tried again; more often than this it is no coincidence.
 const CONFLICT_TRIES: u32 = 3;
 
 impl<'a> Batches<'a> {
@@ -57,11 +57,11 @@ impl<'a> Batches<'a> {
         Self { context, size, report: Report::default(), conflicts: 0, failing: Duration::ZERO }
     }
 
-    /// Deletes what lies behind the place, which moves on with each batch.
-    pub(super) async fn walk<W: Walk>(&mut self, walk: &W, after: &mut Option<W::Place>) -> Result<Walked, PassError> {
+    /// Deletes what comes after the place, which moves on with each batch.
+    pub(super) async fn walk<W: Walk>(&mut self, walk: &W, after: &mut Option<W::Place>) -> Result<WalkEnd, PassError> {
         loop {
             if !self.wait_for_budget().await? {
-                return Ok(Walked::Stopped);
+                return Ok(WalkEnd::Stopped);
             }
             let (rows, began) = (self.size.rows(), Instant::now());
             match walk.delete(after.as_ref(), rows).await {
@@ -70,7 +70,7 @@ impl<'a> Batches<'a> {
                     self.size.passed(began.elapsed());
                     self.count(&batch);
                     if batch.found < u64::from(rows) {
-                        return Ok(Walked::ToItsEnd);
+                        return Ok(WalkEnd::Complete);
                     }
                     *after = batch.last;
                 }
@@ -78,7 +78,7 @@ impl<'a> Batches<'a> {
                     self.failed(error, walk, after).await?;
                     self.failing += began.elapsed();
                     if self.failing > self.context.failing_at_most && self.size.is_whole() {
-                        return Ok(Walked::GaveUp);
+                        return Ok(WalkEnd::GaveUp);
                     }
                 }
             }
@@ -91,15 +91,15 @@ impl<'a> Batches<'a> {
         self.report.batches += 1;
         (self.context.on_deleted)(batch.deleted);
         if batch.kept > 0 {
-            Stayed::add(&mut self.report.stayed, batch.kept, &batch.kept_ids, || {
+            StayedRows::add(&mut self.report.stayed, batch.kept, &batch.kept_ids, || {
                 "found and not deleted; does a trigger or rule of the backend keep them?".to_owned()
             });
         }
     }
 
-    /// After a batch that failed: the next one is smaller or, where it was a single row already, begins behind that row.
+    /// After a batch that failed: the next one is smaller or, if it was a single row already, begins after that row.
     ///
-    /// Fails where it is not the rows' fault: the session is gone, or a delete of nothing fails too.
+    /// Fails if the rows are not the cause: the session is gone, or a delete of nothing fails too.
     async fn failed<W: Walk>(
         &mut self,
         error: StorageError,
@@ -127,10 +127,10 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// Leaves the row behind that a batch of one cannot delete.
+    /// Passes over the row that a batch of one cannot delete.
     ///
-    /// Which row that is, is asked anew. Where another session holds it just now, the row behind it is taken for it and reported in its
-    /// place. Both are left to the next pass, which begins before them, or comes to them after the rows where it began.
+    /// A query finds that row again. If another session holds a lock on it just then, the row after it is found and reported in its place.
+    /// Both are left to the next pass, which begins before them, or reaches them after the rows where it began.
     async fn step_over<W: Walk>(
         &mut self,
         error: &StorageError,
@@ -139,17 +139,17 @@ impl<'a> Batches<'a> {
     ) -> Result<(), PassError> {
         self.conflicts = 0;
         self.size.stepped_over();
-        // It may be gone by now.
+        // It may have been deleted by now.
         if let Some(row) = walk.next(after.as_ref()).await? {
-            Stayed::add(&mut self.report.stayed, 1, &[row.id], || cause(error));
+            StayedRows::add(&mut self.report.stayed, 1, &[row.id], || cause(error));
             *after = Some(row.place);
         }
         Ok(())
     }
 
-    /// Between two stretches without a batch: renews the lease; `false` when asked to stop.
+    /// For a time without a batch: renews the lease; `false` when asked to stop.
     pub(super) async fn go_on(&self) -> Result<bool, PassError> {
-        if self.context.stop.is_cancelled() {
+        if self.context.stop.soft.is_cancelled() {
             return Ok(false);
         }
         self.renew().await?;
@@ -161,19 +161,19 @@ impl<'a> Batches<'a> {
         if ours { Ok(()) } else { Err(PassError::LeaseLost) }
     }
 
-    /// The report of a pass that came so far.
-    pub(super) fn report(mut self, walked: Walked) -> Report {
+    /// The report of a pass whose walk has ended.
+    pub(super) fn report(mut self, end: WalkEnd) -> Report {
         if let Some(stayed) = &mut self.report.stayed {
-            stayed.unfinished = walked == Walked::GaveUp;
+            stayed.unfinished = end == WalkEnd::GaveUp;
         }
-        self.report.completed = walked == Walked::ToItsEnd && self.report.stayed.is_none();
+        self.report.completed = end == WalkEnd::Complete && self.report.stayed.is_none();
         self.report
     }
 
     /// `false` when asked to stop.
     async fn wait_for_budget(&self) -> Result<bool, PassError> {
         let stop = self.context.stop;
-        while !stop.is_cancelled() {
+        while !stop.soft.is_cancelled() {
             if self.context.rate.is_none() {
                 return Ok(true);
             }
@@ -182,9 +182,8 @@ impl<'a> Batches<'a> {
             if wait.is_zero() {
                 return Ok(true);
             }
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = stop.cancelled() => return Ok(false),
+            if !stop.sleep(wait).await {
+                break;
             }
         }
         Ok(false)

@@ -1,20 +1,20 @@
 use uuid::Uuid;
 
-use super::batches::{Batches, Walk, Walked};
+use super::batches::{Batches, Walk, WalkEnd};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, CapPlace, LeaseName, NextRow, OverfullTeam, StorageError};
+use crate::storage::{Batch, CapPlace, Database, Excess, LeaseName, NextRow, OverfullTeam, StorageError};
 
-/// Deletes the oldest above the cap, of every team or of one.
+/// Deletes the oldest snapshots above the cap, of every team or of one.
 #[derive(Debug, Clone, Copy)]
 pub struct CapEviction {
-    /// Snapshots a team may have.
+    /// How many snapshots a team may have.
     pub cap: u32,
     /// Only this team.
     pub team: Option<Uuid>,
 }
 
-/// Where an eviction can begin: in the middle of a team; the teams behind it follow.
+/// Where an eviction can begin: in the middle of a team; the teams after it follow.
 #[derive(Debug, Clone, Copy)]
 pub struct TeamPlace {
     team: OverfullTeam,
@@ -23,6 +23,8 @@ pub struct TeamPlace {
 
 impl Pass for CapEviction {
     type Place = TeamPlace;
+    /// The teams above the cap; with [`team`](Self::team) that one, whether above or not.
+    type Preview = Vec<Excess>;
 
     fn name(&self) -> PassName {
         PassName::Cap
@@ -36,21 +38,38 @@ impl Pass for CapEviction {
         self.team.is_none()
     }
 
+    async fn preview(&self, database: &Database) -> Result<Vec<Excess>, StorageError> {
+        if let Some(team) = self.team {
+            return Ok(vec![database.cap_count(OverfullTeam(team), self.cap).await?]);
+        }
+        let (mut teams, mut after) = (Vec::new(), None);
+        loop {
+            let page = database.cap_overfull_teams(self.cap, after).await?;
+            for team in page.overfull {
+                teams.push(database.cap_count(team, self.cap).await?);
+            }
+            after = page.last;
+            if after.is_none() {
+                return Ok(teams);
+            }
+        }
+    }
+
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TeamPlace>) -> Result<Report, PassError> {
         let mut teams =
             Teams { context, cap: self.cap, batches: Batches::new(context, &mut memory.size), gave_up_at: None };
-        let walked = if let Some(team) = self.team {
+        let end = if let Some(team) = self.team {
             teams.evict(TeamPlace { team: OverfullTeam(team), after: None }).await?
         } else {
             let begin_at = memory.begin_at.take();
-            let mut walked = teams.evict_all(begin_at).await?;
-            if begin_at.is_some() && walked == Walked::ToItsEnd {
-                walked = teams.evict_all(None).await?;
+            let mut end = teams.evict_all(begin_at).await?;
+            if begin_at.is_some() && end == WalkEnd::Complete {
+                end = teams.evict_all(None).await?;
             }
-            walked
+            end
         };
         memory.begin_at = teams.gave_up_at;
-        Ok(teams.batches.report(walked))
+        Ok(teams.batches.report(end))
     }
 }
 
@@ -64,39 +83,39 @@ struct Teams<'a> {
 
 impl Teams<'_> {
     /// Every team above the cap, from the first or from a place on.
-    async fn evict_all(&mut self, begin_at: Option<TeamPlace>) -> Result<Walked, PassError> {
+    async fn evict_all(&mut self, begin_at: Option<TeamPlace>) -> Result<WalkEnd, PassError> {
         let mut after = begin_at.map(|place| place.team.0);
         if let Some(place) = begin_at {
-            let walked = self.evict(place).await?;
-            if walked != Walked::ToItsEnd {
-                return Ok(walked);
+            let end = self.evict(place).await?;
+            if end != WalkEnd::Complete {
+                return Ok(end);
             }
         }
         loop {
             let page = self.context.database.cap_overfull_teams(self.cap, after).await?;
             for team in page.overfull {
-                let walked = self.evict(TeamPlace { team, after: None }).await?;
-                if walked != Walked::ToItsEnd {
-                    return Ok(walked);
+                let end = self.evict(TeamPlace { team, after: None }).await?;
+                if end != WalkEnd::Complete {
+                    return Ok(end);
                 }
             }
             if page.last.is_none() {
-                return Ok(Walked::ToItsEnd);
+                return Ok(WalkEnd::Complete);
             }
             after = page.last;
             if !self.batches.go_on().await? {
-                return Ok(Walked::Stopped);
+                return Ok(WalkEnd::Stopped);
             }
         }
     }
 
-    async fn evict(&mut self, TeamPlace { team, mut after }: TeamPlace) -> Result<Walked, PassError> {
+    async fn evict(&mut self, TeamPlace { team, mut after }: TeamPlace) -> Result<WalkEnd, PassError> {
         let walk = AboveCap { context: self.context, cap: self.cap, team };
-        let walked = self.batches.walk(&walk, &mut after).await?;
-        if walked == Walked::GaveUp {
+        let end = self.batches.walk(&walk, &mut after).await?;
+        if end == WalkEnd::GaveUp {
             self.gave_up_at = Some(TeamPlace { team, after });
         }
-        Ok(walked)
+        Ok(end)
     }
 }
 

@@ -1,22 +1,26 @@
-//! The clockwork: two passes over the whole table, TTL sweep and eviction above the cap.
+//! Every loop over the whole table: the TTL sweep, the eviction above the cap, and the restamp.
 //!
-//! [`Schedule`] waits, asks for the lease and logs; a [`Pass`] does the work in short transactions, and the commands `sweep`
-//! and `evict` call the same pass. Between batches a pass waits for the delete budget, outside any transaction; the batch size
-//! follows the database's speed.
+//! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run. The worker runs it by a
+//! [`Schedule`], a command by a [`ManualPass`]; both hold the fleet's lease. Between batches a pass waits for the delete budget, outside any
+//! transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease.
 //!
 //! A row that cannot be deleted costs itself only: a batch that fails is narrowed down to the row that makes it fail, and the pass goes on
-//! behind it. What stayed is counted, and some of it named.
+//! after it. What stayed is counted, and some of it named.
 
 mod batch_size;
 mod batches;
 mod cap_eviction;
+mod manual;
 mod pass;
+mod restamp;
 mod schedule;
-mod stayed;
+mod stayed_rows;
 mod ttl_sweep;
 
 pub use cap_eviction::{CapEviction, TeamPlace};
+pub use manual::{ManualPass, ManualPassError};
 pub use pass::{Memory, Pass, PassContext, PassError, Report};
+pub use restamp::{RestampEnd, RestampPass, RestampReport};
 pub use schedule::Schedule;
-pub use stayed::Stayed;
+pub use stayed_rows::StayedRows;
 pub use ttl_sweep::TtlSweep;

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::batch_size::BatchSize;
-use super::stayed::Stayed;
+use super::stayed_rows::StayedRows;
+use crate::lifecycle::Stop;
 use crate::policy::PassName;
 use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 
@@ -12,22 +12,33 @@ use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 pub trait Pass: Send + Sync {
     /// Where a pass can begin.
     type Place: Send;
+    /// What a pass would do.
+    type Preview;
 
     /// Its name, which stands for the rule that it applies.
     fn name(&self) -> PassName;
 
-    /// The lease that one of the fleet holds while it does this.
+    /// The lease that one replica of the fleet holds during the pass.
     fn lease(&self) -> LeaseName<'static>;
 
-    /// Whether it goes over everything. Otherwise its end says nothing of when the fleet's next pass is due.
+    /// Whether it covers everything. Otherwise its end says nothing about when the fleet's next pass is due.
     fn is_whole(&self) -> bool {
         true
     }
 
+    /// Counts what [`run_once`](Self::run_once) would delete now: the dry run. Needs no lease.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    fn preview(&self, database: &Database) -> impl Future<Output = Result<Self::Preview, StorageError>> + Send;
+
     /// Deletes everything that the rule names now. The caller holds the lease.
     ///
-    /// A row that cannot be deleted stays and is reported, and the pass goes on behind it. An error half-way leaves what is
-    /// committed deleted; the next pass does the rest.
+    /// A row that cannot be deleted stays and is reported, and the pass goes on after it.
+    ///
+    /// # Errors
+    /// When the lease is lost, or a statement fails and no single row is the cause. What is committed until then stays deleted; the next
+    /// pass does the rest.
     fn run_once(
         &self,
         context: &PassContext<'_>,
@@ -41,21 +52,21 @@ pub struct PassContext<'a> {
     pub database: &'a Database,
     /// The lease that the caller holds.
     pub lease: HeldLease<'static>,
-    /// Rows a second of all replicas together; `None` is unlimited.
+    /// Rows per second of all replicas together; `None` is unlimited.
     pub rate: Option<u32>,
-    /// How long batches that fail may take together; after that the pass ends behind the row that it came to.
+    /// How long failing batches may take in sum; after that the pass ends at the row that it has reached.
     pub failing_at_most: Duration,
-    /// Ends the pass between two batches.
-    pub stop: &'a CancellationToken,
-    /// Told of each committed batch: for metrics in the worker, for the progress bar in a command.
+    /// A soft stop ends the pass between two batches.
+    pub stop: &'a Stop,
+    /// Called after each committed batch with its rows: for metrics in the worker, for the progress bar in a command.
     pub on_deleted: &'a (dyn Fn(u64) + Send + Sync),
 }
 
 /// What one pass leaves to the next of the same process.
 pub struct Memory<P> {
-    /// What was learnt of the database's speed.
+    /// The batch size that suits the database's speed.
     pub(super) size: Option<BatchSize>,
-    /// Behind rows that could not be deleted and took too much of the last pass, so that they do not take all of the next one too.
+    /// After rows that could not be deleted and took too much of the last pass, so that they do not take all of the next one too.
     pub(super) begin_at: Option<P>,
 }
 
@@ -70,22 +81,22 @@ impl<P> Default for Memory<P> {
 pub struct Report {
     /// Rows deleted.
     pub deleted: u64,
-    /// Transactions that it took.
+    /// Transactions that deleted rows.
     pub batches: u64,
-    /// Whether it went through to its end and left no row behind that it could not delete.
+    /// Whether it reached its end, and no row stayed that it could not delete.
     pub completed: bool,
     /// Rows that could not be deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stayed: Option<Stayed>,
+    pub stayed: Option<StayedRows>,
 }
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
-    /// Another has the lease: this process was stopped or cut off for longer than it lasts.
+    /// Another process holds the lease: this one was stopped or cut off for longer than the lease lasts.
     #[error("the lease went to another process")]
     LeaseLost,
-    /// A statement failed, and it was not one row's fault.
+    /// A statement failed, and no single row is the cause.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

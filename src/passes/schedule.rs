@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
@@ -11,30 +11,30 @@ use crate::telemetry::Metrics;
 
 /// Does a pass at an interval, one replica of the fleet at a time.
 pub struct Schedule<P> {
-    /// What is done.
+    /// The pass.
     pub pass: P,
     /// From the end of one pass to the next, whichever replica does it.
     pub interval: Duration,
-    /// Rows a second of all replicas together.
+    /// Rows per second of all replicas together.
     pub rate: Option<u32>,
     /// The database.
     pub database: Database,
-    /// Where it is counted.
+    /// Where its rows and times are counted.
     pub metrics: Metrics,
 }
 
-/// The first pass comes this soon after the start at the latest: a worker that is restarted often must still sweep.
+/// The first pass begins at the latest this long after the start: a worker that is restarted often must still sweep.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// A batch under way at a stop has this long to end; then it is let go and rolls back.
+/// A batch in progress at a stop has this long to end; then it is dropped and rolls back.
 const END_WITHIN: Duration = Duration::from_millis(800);
-/// For giving the lease back at a stop.
-const GIVE_BACK_WITHIN: Duration = Duration::from_secs(1);
-/// What a pass gives to rows that cannot be deleted, before it leaves the rest to the next one: batches that fail hold locks in the
-/// backend's tables for nothing.
+/// For releasing the lease at a stop.
+const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a pass may spend on rows that cannot be deleted, before it leaves the rest to the next one: failing batches hold locks in
+/// the backend's tables for nothing.
 const FAILING_AT_MOST: Duration = Duration::from_mins(1);
 
 impl<P: Pass> Schedule<P> {
-    /// Works until asked to stop. An error of a pass is logged and counts for nothing more: the next interval tries again.
+    /// Works until asked to stop. An error of a pass is logged; the next interval tries again.
     pub async fn run(self, stop: Stop) {
         let holder = Uuid::new_v4();
         let mut wait = jittered(self.interval.min(FIRST_WITHIN) / 2);
@@ -42,14 +42,13 @@ impl<P: Pass> Schedule<P> {
         let mut interval = None;
         let mut memory = Memory::default();
         loop {
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = stop.soft.cancelled() => return,
+            if !stop.sleep(wait).await {
+                return;
             }
             tokio::select! {
                 () = self.once(holder, interval, &mut memory, &stop) => {}
                 () = async { stop.soft.cancelled().await; sleep(END_WITHIN).await } => {
-                    self.give_back(holder).await;
+                    self.release_at_stop(holder).await;
                     return;
                 }
             }
@@ -65,7 +64,7 @@ impl<P: Pass> Schedule<P> {
         let lease = match self.database.lease_acquire(self.pass.lease(), holder, due_after).await {
             Ok(LeaseAttempt::Held(lease)) => lease,
             Ok(answer) => {
-                tracing::debug!(rule, ?answer, "pass is another replica's");
+                tracing::debug!(rule, ?answer, "pass is not due, or another replica does it");
                 return;
             }
             Err(error) => {
@@ -83,14 +82,14 @@ impl<P: Pass> Schedule<P> {
             lease,
             rate: self.rate,
             failing_at_most: FAILING_AT_MOST,
-            stop: &stop.soft,
+            stop,
             on_deleted: &|rows| self.metrics.snapshots_deleted.add(self.pass.name().rule(), rows),
         };
         let result = self.pass.run_once(&context, memory).await;
         self.log(&result, began.elapsed());
         let completed = self.pass.is_whole() && result.is_ok_and(|report| report.completed);
         if let Err(error) = self.database.lease_release(lease, completed).await {
-            tracing::warn!(rule, error = error.one_line(), "lease could not be given back; it ends by itself");
+            tracing::warn!(rule, error = error.one_line(), "lease could not be released; it expires");
         }
     }
 
@@ -126,13 +125,13 @@ impl<P: Pass> Schedule<P> {
         }
     }
 
-    async fn give_back(&self, holder: Uuid) {
+    async fn release_at_stop(&self, holder: Uuid) {
         let release = async {
-            // The batch that was let go of still runs on the server, and has locked the lease's row.
+            // The dropped batch still runs on the server, and has locked the lease's row.
             self.database.end_dropped().await;
             self.database.lease_release(HeldLease { name: self.pass.lease(), holder }, false).await
         };
-        // Where the database does not answer, the lease ends by itself.
-        tokio::time::timeout(GIVE_BACK_WITHIN, release).await.ok();
+        // If the database does not answer, the lease expires.
+        timeout(RELEASE_WITHIN, release).await.ok();
     }
 }

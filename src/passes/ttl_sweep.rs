@@ -1,16 +1,17 @@
 use time::OffsetDateTime;
 
-use super::batches::{Batches, Walk, Walked};
+use super::batches::{Batches, Walk, WalkEnd};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, LeaseName, NextRow, StorageError, TtlPlace};
+use crate::storage::{Batch, Database, Expired, LeaseName, NextRow, StorageError, TtlPlace};
 
-/// Deletes what had expired, by the database's clock, when the pass began.
+/// Deletes the snapshots that had expired, by the database's clock, when the pass began.
 #[derive(Debug, Clone, Copy)]
 pub struct TtlSweep;
 
 impl Pass for TtlSweep {
     type Place = TtlPlace;
+    type Preview = Expired;
 
     fn name(&self) -> PassName {
         PassName::Ttl
@@ -20,27 +21,31 @@ impl Pass for TtlSweep {
         LeaseName::Ttl
     }
 
+    async fn preview(&self, database: &Database) -> Result<Expired, StorageError> {
+        database.ttl_count().await
+    }
+
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TtlPlace>) -> Result<Report, PassError> {
-        let walk = Expired { context, cutoff: context.database.ttl_cutoff().await? };
+        let walk = ExpiredRows { context, cutoff: context.database.ttl_cutoff().await? };
         let mut batches = Batches::new(context, &mut memory.size);
         let mut after = memory.begin_at.take();
         let in_the_middle = after.is_some();
-        let mut walked = batches.walk(&walk, &mut after).await?;
-        if in_the_middle && walked == Walked::ToItsEnd {
+        let mut end = batches.walk(&walk, &mut after).await?;
+        if in_the_middle && end == WalkEnd::Complete {
             after = None;
-            walked = batches.walk(&walk, &mut after).await?;
+            end = batches.walk(&walk, &mut after).await?;
         }
-        if walked == Walked::GaveUp {
+        if end == WalkEnd::GaveUp {
             memory.begin_at = after;
         }
         forget_applied_ahead(context, &batches).await?;
-        Ok(batches.report(walked))
+        Ok(batches.report(end))
     }
 }
 
-/// Deletes what only duplicates of messages ask for, and none can any more. An error costs the pass nothing: the next one tries again.
+/// Deletes notes that no duplicate of a message can need any more. An error does not end the pass: the next one tries again.
 async fn forget_applied_ahead(context: &PassContext<'_>, batches: &Batches<'_>) -> Result<(), PassError> {
-    while !context.stop.is_cancelled() {
+    while !context.stop.soft.is_cancelled() {
         match context.database.applied_ahead_forget().await {
             Ok(true) => break,
             Ok(false) => drop(batches.go_on().await?),
@@ -53,13 +58,13 @@ async fn forget_applied_ahead(context: &PassContext<'_>, batches: &Batches<'_>) 
     Ok(())
 }
 
-/// What had expired at the cutoff, the oldest expiry first.
-struct Expired<'a> {
+/// The rows that had expired at the cutoff, the oldest expiry first.
+struct ExpiredRows<'a> {
     context: &'a PassContext<'a>,
     cutoff: OffsetDateTime,
 }
 
-impl Walk for Expired<'_> {
+impl Walk for ExpiredRows<'_> {
     type Place = TtlPlace;
 
     async fn delete(&self, after: Option<&TtlPlace>, rows: u32) -> Result<Option<Batch<TtlPlace>>, StorageError> {
