@@ -34,9 +34,9 @@ impl Monitor {
     pub async fn run(self, stop: Stop) {
         let Self { database, mut queues, topology, health, metrics } = self;
         let database = DatabaseMonitor { database, health: &health, metrics: &metrics, logged: None };
-        let queue_probe = watch_queues(&mut queues, &topology, &health, &metrics);
+        let watching_queues = watch_queues(&mut queues, &topology, &health, &metrics);
         tokio::select! {
-            ((), ()) = async { tokio::join!(database.watch(), queue_probe) } => {}
+            ((), ()) = async { tokio::join!(database.watch(), watching_queues) } => {}
             () = stop.soft.cancelled() => {}
         }
         queues.close().await;

@@ -1,9 +1,9 @@
 //! The clockwork around the passes: lease, budget, failures.
 
+use snapshot_lifecycle::lifecycle::Stop;
 use snapshot_lifecycle::passes::{Memory, Pass, PassContext, PassError, TtlSweep};
 use snapshot_lifecycle::storage::{HeldLease, LeaseAttempt, LeaseName};
 use time::{Duration, OffsetDateTime};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{Snapshot, World, eventually};
@@ -58,7 +58,7 @@ async fn pass_whose_lease_went_to_another_deletes_nothing_more() {
     expired(&world, 3).await;
     let database = world.database();
     database.lease_acquire(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap();
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
     let context = PassContext {
         database: &database,
         lease: sweep(Uuid::new_v4()),
@@ -75,7 +75,7 @@ async fn pass_whose_lease_went_to_another_deletes_nothing_more() {
 async fn stopped_pass_says_so_and_leaves_the_rest() {
     let world = World::new().await;
     expired(&world, 3).await;
-    let (database, holder, stop) = (world.database(), Uuid::new_v4(), CancellationToken::new());
+    let (database, holder, stop) = (world.database(), Uuid::new_v4(), Stop::default());
     database.lease_acquire(LeaseName::Ttl, holder, None).await.unwrap();
     // Two rows a second: batches of two, and a stop after the first.
     let context = PassContext {
@@ -84,7 +84,7 @@ async fn stopped_pass_says_so_and_leaves_the_rest() {
         rate: Some(2),
         failing_at_most: HOUR,
         stop: &stop,
-        on_deleted: &|_| stop.cancel(),
+        on_deleted: &|_| stop.soft.cancel(),
     };
     let report = TtlSweep.run_once(&context, &mut Memory::default()).await.unwrap();
     assert_eq!((report.deleted, report.batches, report.completed), (2, 1, false));

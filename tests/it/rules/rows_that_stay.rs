@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use snapshot_lifecycle::lifecycle::Stop;
 use snapshot_lifecycle::passes::{CapEviction, Memory, Pass, PassContext, Report, TtlSweep};
 use snapshot_lifecycle::storage::Database;
 use time::{Duration, OffsetDateTime};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{Snapshot, World, eventually, set};
@@ -58,7 +58,7 @@ async fn run<P: Pass>(
     failing_at_most: std::time::Duration,
     memory: &mut Memory<P::Place>,
 ) -> Report {
-    let (holder, stop) = (Uuid::new_v4(), CancellationToken::new());
+    let (holder, stop) = (Uuid::new_v4(), Stop::default());
     let lease = database.lease_acquire(pass.lease(), holder, None).await.unwrap().held().unwrap();
     let context = PassContext { database, lease, rate: None, failing_at_most, stop: &stop, on_deleted: &|_| {} };
     let report = pass.run_once(&context, memory).await.unwrap();
@@ -274,7 +274,7 @@ async fn pass_that_deletes_nothing_keeps_its_lease() {
 
 /// Runs a pass that gives up at the first row that cannot go, under a lease that ends before it would if nobody renewed it.
 async fn run_with_short_lease<P: Pass>(world: &World, database: &Database, pass: &P) -> Report {
-    let (holder, stop) = (Uuid::new_v4(), CancellationToken::new());
+    let (holder, stop) = (Uuid::new_v4(), Stop::default());
     let lease = database.lease_acquire(pass.lease(), holder, None).await.unwrap().held().unwrap();
     let shortened: OffsetDateTime = sqlx::query_scalar(
         "UPDATE snapshot_lifecycle.lease SET expires_at = expires_at - interval '5 s' WHERE holder = $1 RETURNING expires_at",
