@@ -2,18 +2,18 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, Command, Parser};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Cli, output};
+use super::output;
 use crate::clock;
 use crate::config::{parse_duration, values_from_files, variable, variable_names};
 use crate::message::instant;
 
 /// Parses arguments, environment and `_FILE` variables. An unusable value ends with exit code 2, and the error names the variable.
-pub(super) fn parse() -> Result<Cli, ExitCode> {
-    let command = Cli::command();
+pub(super) fn parse<T: Parser>() -> Result<T, ExitCode> {
+    let command = T::command();
     let values = match values_from_files(used_variables(&command), variable) {
         Ok(values) => values,
         Err(error) => {
@@ -23,7 +23,7 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
     };
     let command = with_values(command, &values);
     warn_of_unknown_variables(&command);
-    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command.clone().try_get_matches().and_then(|matches| T::from_arg_matches(&matches));
     parsed.map_err(|error| {
         output::clap_error(&error);
         match error.kind() {

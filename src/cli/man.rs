@@ -2,10 +2,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Cli, output};
+use super::output::write_stdout;
 
 /// Prints the manual page to stdout, or writes one page per command into a folder
 ///
@@ -18,15 +18,14 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // Not the command that was parsed: there, values from files are defaults, and may be secret.
-        let mut command = Cli::command().disable_help_subcommand(true);
+    pub(super) fn run(self, program: Command) -> anyhow::Result<ExitCode> {
+        let mut command = program.disable_help_subcommand(true);
         match self.dir {
             Some(dir) => {
                 command.build();
                 write_pages(&command, &dir)?;
             }
-            None => output::write_stdout(&page(command)?)?,
+            None => write_stdout(&page(command)?)?,
         }
         Ok(ExitCode::SUCCESS)
     }

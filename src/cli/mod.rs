@@ -21,13 +21,14 @@ mod retention;
 mod run;
 mod snapshots;
 mod sweep;
+mod usage_error;
 mod worker_options;
 
 use std::process::ExitCode;
 
-use anyhow::anyhow;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use self::usage_error::UsageError;
 use crate::config::{ConfigError, LogOptions};
 use crate::telemetry::{Logging, Stderr};
 
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
         Err(error) => match error.downcast_ref() {
             Some(ConfigError { setting, allowed, .. }) => {
                 let variable = setting.as_str();
-                (ExitCode::from(2), Some(anyhow!("{variable} is missing or unusable; allowed: {allowed}")))
+                (ExitCode::from(2), Some(anyhow::anyhow!("{variable} is missing or unusable; allowed: {allowed}")))
             }
             None if error.is::<UsageError>() => (ExitCode::from(2), Some(error)),
             None => (ExitCode::FAILURE, Some(error)),
@@ -114,11 +115,6 @@ pub fn main() -> ExitCode {
     logging.finish(move || error.iter().for_each(output::error));
     code
 }
-
-/// Flags that are not enough together: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct UsageError(String);
 
 impl Command {
     async fn run(self) -> anyhow::Result<ExitCode> {
@@ -135,8 +131,9 @@ impl Command {
             Self::Snapshots(options) => options.run().await,
             Self::Doctor(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
-            Self::Completions(options) => options.run(),
-            Self::Man(options) => options.run(),
+            Self::Completions(options) => options.run(Cli::command()),
+            // Not the command that was parsed: there, values from files are defaults, and may be secret.
+            Self::Man(options) => options.run(Cli::command()),
         }
     }
 }

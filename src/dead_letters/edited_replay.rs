@@ -20,32 +20,57 @@ pub struct EditedReplay {
     pub body: PathBuf,
     /// A dead letter that was replayed as often is refused.
     pub max_replays: u32,
-    /// Whether it is only checked.
-    pub dry_run: bool,
 }
 
 impl EditedReplay {
-    /// Checks the body as the worker would, and sends it.
+    /// Checks the body as the worker would. Nothing is changed.
     ///
     /// # Errors
-    /// Where not exactly one dead letter matches, the body would be dead-lettered again, or the broker does not confirm it. One that cannot be
-    /// delivered is in the report.
-    pub async fn run(&self, letters: &DeadLetters) -> Result<ReplayReport, DeadLettersError> {
+    /// Where not exactly one dead letter matches, it was replayed too often, or the body would be dead-lettered again.
+    pub async fn preview(&self, letters: &DeadLetters) -> Result<ReplayReport, DeadLettersError> {
         letters
             .with_queue(async |session| {
-                let publisher = Publisher::new(session.of.address.clone());
-                let report = self.replay(session, &publisher).await;
-                publisher.close().await;
-                report
+                let letters = session.queue.len();
+                let (_, message_id) = self.prepare(session).await?;
+                Ok(ReplayReport {
+                    dry_run: true,
+                    letters,
+                    matched: 1,
+                    would_replay: Some(1),
+                    message_id: Some(message_id),
+                    ..ReplayReport::default()
+                })
             })
             .await
     }
 
-    async fn replay(&self, session: &mut Session<'_>, publisher: &Publisher) -> Result<ReplayReport, DeadLettersError> {
+    /// Sends the message, and removes the dead letter when the broker has confirmed it.
+    ///
+    /// # Errors
+    /// As for [`EditedReplay::preview`], and where the broker does not confirm. A message that cannot be delivered is in the report.
+    pub async fn run(&self, letters: &DeadLetters) -> Result<ReplayReport, DeadLettersError> {
+        letters
+            .with_queue(async |session| {
+                let letters = session.queue.len();
+                let (step, message_id) = self.prepare(session).await?;
+                let mut report =
+                    ReplayReport { matched: 1, message_id: Some(message_id), ..ReplayReport::begin(letters) };
+                let publisher = Publisher::new(session.of.address.clone());
+                let mut settled = settle(session, &publisher, &[step]).await;
+                publisher.close().await;
+                if let Some(why) = settled.stopped.take() {
+                    return Err(DeadLettersError::NotReplayed(why));
+                }
+                report.add(settled);
+                Ok(report)
+            })
+            .await
+    }
+
+    async fn prepare(&self, session: &mut Session<'_>) -> Result<(Step, Uuid), DeadLettersError> {
         let body = tokio::fs::read(&self.body).await;
         let body = body.map_err(|source| DeadLettersError::File { action: "read", file: self.body.clone(), source })?;
         let body = body.trim_ascii().to_vec();
-        let letters = session.queue.len();
         let letter = the_one(session, &self.filter).await?;
         // With the dead letter's own properties, which stay: the time may be one of them.
         let message = decode(&body, &letter.envelope())
@@ -56,18 +81,7 @@ impl EditedReplay {
         if letter.letter.replay_count >= self.max_replays {
             return Err(DeadLettersError::ReplayedTooOften(letter.letter.replay_count));
         }
-        let about = ReplayReport { dry_run: self.dry_run, letters, matched: 1, ..ReplayReport::default() };
-        if self.dry_run {
-            return Ok(ReplayReport { would_replay: Some(1), message_id: Some(message_id), ..about });
-        }
-        let began_at = ReplayReport::begin(letters).began_at;
-        let mut report = ReplayReport { began_at, message_id: Some(message_id), ..about };
         let outgoing = letter.replay_edited(&session.of.topology, message.routing_key(), message_id, body);
-        let mut settled = settle(session, publisher, &[Step { letter, outgoing, marks: false }]).await;
-        if let Some(why) = settled.stopped.take() {
-            return Err(DeadLettersError::NotReplayed(why));
-        }
-        report.add(settled);
-        Ok(report)
+        Ok((Step { letter, outgoing, marks: false }, message_id))
     }
 }

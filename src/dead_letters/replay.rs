@@ -70,7 +70,7 @@ impl Replay {
         if let Some(selection) = &self.exactly {
             require(session, &self.filter, selection).await?;
         }
-        let mut running = Running {
+        let mut run = ReplayRun {
             replay: self,
             publisher,
             report: ReplayReport::begin(session.queue.len()),
@@ -82,8 +82,8 @@ impl Replay {
             None => None,
         };
         // The report says what was replayed, however it ends.
-        let ended = running.run(session, watch).await;
-        let Running { mut report, marked_before, .. } = running;
+        let ended = run.to_the_end(session, watch).await;
+        let ReplayRun { mut report, marked_before, .. } = run;
         report.stopped = match ended {
             Ok(()) => report.stopped,
             Err(DeadLettersError::Interrupted) => Some("interrupted".to_owned()),
@@ -95,7 +95,7 @@ impl Replay {
 }
 
 /// A replay under way.
-struct Running<'a> {
+struct ReplayRun<'a> {
     replay: &'a Replay,
     publisher: &'a Publisher,
     report: ReplayReport,
@@ -104,8 +104,8 @@ struct Running<'a> {
     marked_before: u32,
 }
 
-impl Running<'_> {
-    async fn run(
+impl ReplayRun<'_> {
+    async fn to_the_end(
         &mut self,
         session: &mut Session<'_>,
         mut watch: Option<FailureWatch>,

@@ -16,8 +16,6 @@ pub struct Importer<'a> {
     pub database: &'a Database,
     /// Whose snapshots they are.
     pub team_id: Uuid,
-    /// Only looks up what exists.
-    pub dry_run: bool,
     /// Ends it. What is committed stays, and the same import does the rest.
     pub stop: &'a CancellationToken,
     /// Called with the number of entries done and the number of all.
@@ -28,11 +26,23 @@ pub struct Importer<'a> {
 const ROWS_PER_BATCH: usize = 200;
 
 impl Importer<'_> {
+    /// What an import of the file would do: checks the file, the team, the events and which snapshots exist. It does not try the inserts.
+    ///
+    /// # Errors
+    /// As for [`Importer::run`].
+    pub async fn preview(&self, file: &Path) -> Result<ImportReport, ImportError> {
+        self.import(file, true).await
+    }
+
     /// Imports the file. Each snapshot gets an id that follows from the team and its old id, so a second import changes nothing.
     ///
     /// # Errors
     /// Where the file is no store, or the team does not exist. What fails later is in the report.
     pub async fn run(&self, file: &Path) -> Result<ImportReport, ImportError> {
+        self.import(file, false).await
+    }
+
+    async fn import(&self, file: &Path, dry_run: bool) -> Result<ImportReport, ImportError> {
         let entries = read(file, self.team_id)?;
         let team_exists = tokio::select! {
             exists = self.database.team_exists(self.team_id) => exists?,
@@ -63,16 +73,21 @@ impl Importer<'_> {
                 stopped = tokio::select! {
                     biased;
                     () = self.stop.cancelled() => Some("interrupted".to_owned()),
-                    done = self.import_batch(batch, &mut outcomes) => done.err(),
+                    done = self.import_batch(batch, &mut outcomes, dry_run) => done.err(),
                 };
             }
             (self.on_progress)(outcomes.len(), all);
         }
-        Ok(ImportReport::new(self.dry_run, outcomes, stopped))
+        Ok(ImportReport::new(dry_run, outcomes, stopped))
     }
 
     /// Snapshots of events that do not exist are left out.
-    async fn import_batch(&self, mut batch: Vec<(usize, NewRow)>, outcomes: &mut [EntryOutcome]) -> Result<(), String> {
+    async fn import_batch(
+        &self,
+        mut batch: Vec<(usize, NewRow)>,
+        outcomes: &mut [EntryOutcome],
+        dry_run: bool,
+    ) -> Result<(), String> {
         let named: HashSet<_> = batch.iter().filter_map(|(_, row)| row.event_id).collect();
         let events = self.database.events_existing(self.team_id, &named.into_iter().collect::<Vec<_>>()).await;
         let events = events.map_err(|error| error.one_line())?;
@@ -85,7 +100,7 @@ impl Importer<'_> {
             unknown.is_none()
         });
         let (places, rows): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        if self.dry_run {
+        if dry_run {
             let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
             let existing = self.database.snapshots_existing(self.team_id, &ids).await;
             let existing = existing.map_err(|error| error.one_line())?;

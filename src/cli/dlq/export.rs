@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use crate::cli::output::{note, write_while_read};
 use crate::dead_letters::{self, ExportReport, ExportTarget, Filter};
 use crate::terminal::{Table, counted};

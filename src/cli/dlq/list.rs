@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use crate::broker::DeadLetter;
 use crate::cli::output::{JsonArray, note};
 use crate::dead_letters::{Browse, Filter};

@@ -3,10 +3,10 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use super::table::{by_reason, of_all};
-use crate::cli::UsageError;
 use crate::cli::output::ConfirmOptions;
+use crate::cli::usage_error::UsageError;
 use crate::dead_letters::{self, Filter, PurgeReport};
 use crate::terminal::{Table, counted};
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use super::table::{by_reason, of_all};
 use crate::cli::output::ConfirmOptions;
 use crate::dead_letters::{self, EditedReplay, Filter, ReplayReport};
@@ -46,7 +46,8 @@ impl Replay {
         let Self { exactly, rate, max_replays, stop_on_failures, body, confirm, queue } = self;
         let (letters, filter) = (queue.dead_letters()?, Filter::from(&queue.filter));
         let report = if let Some(body) = body {
-            EditedReplay { filter, body, max_replays, dry_run: !confirm.yes }.run(&letters).await
+            let replay = EditedReplay { filter, body, max_replays };
+            if confirm.yes { replay.run(&letters).await } else { replay.preview(&letters).await }
         } else {
             let replay = dead_letters::Replay { filter, exactly, rate, max_replays, stop_on_failures };
             if confirm.yes { replay.run(&letters).await } else { replay.preview(&letters).await }

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::Value;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use crate::broker::ExportedLetter;
 use crate::cli::output::{for_the_screen, note, write_stdout};
 use crate::dead_letters::{Browse, DeadLettersError, Filter, find_one};

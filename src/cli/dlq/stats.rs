@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::QueueOptions;
+use super::queue::QueueOptions;
 use super::table::{by_reason, of_all};
 use crate::dead_letters::{Count, Filter, count};
 

@@ -2,7 +2,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{NEEDED, TableName, show};
+use super::status::{NEEDED, show};
+use super::table_name::TableName;
 use crate::cli::database::{explained, open};
 use crate::cli::output::OutputOptions;
 use crate::config::{DatabaseOptions, broker_name};

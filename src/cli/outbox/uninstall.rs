@@ -3,7 +3,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Answer, NEEDED, TableName, waiting};
+use super::status::{Answer, NEEDED, waiting};
+use super::table_name::TableName;
 use crate::cli::database::{explained, open};
 use crate::cli::output::{ConfirmOptions, OutputOptions};
 use crate::config::DatabaseOptions;

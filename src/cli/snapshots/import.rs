@@ -49,14 +49,13 @@ impl Import {
         let importer = Importer {
             database: &database,
             team_id: self.team_id,
-            dry_run: self.dry_run,
             stop: &stop.soft,
             on_progress: &|done, all| {
                 bar.set_length(all as u64);
                 bar.set_position(done as u64);
             },
         };
-        let report = importer.run(&self.file).await;
+        let report = if self.dry_run { importer.preview(&self.file).await } else { importer.run(&self.file).await };
         bar.finish_and_clear();
         database.close().await;
         let report = report?;

@@ -1,4 +1,4 @@
-//! `publish --from`: every line arrives once, or the command says exactly where to go on.
+//! `publish --from`: every line arrives once, or the command says exactly where to continue.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
