@@ -82,7 +82,7 @@ impl Replay {
             None => None,
         };
         // The report says what was replayed, however it ends.
-        let ended = run.to_the_end(session, watch).await;
+        let ended = run.run_to_end(session, watch).await;
         let ReplayRun { mut report, marked_before, .. } = run;
         report.stopped = match ended {
             Ok(()) => report.stopped,
@@ -105,7 +105,7 @@ struct ReplayRun<'a> {
 }
 
 impl ReplayRun<'_> {
-    async fn to_the_end(
+    async fn run_to_end(
         &mut self,
         session: &mut Session<'_>,
         mut watch: Option<FailureWatch>,
