@@ -100,8 +100,8 @@ impl DatabaseMonitor<'_> {
             Ok(backlog) => {
                 self.metrics.expired_snapshots.set(backlog.expired as f64);
                 self.metrics.oldest_expired_seconds.set(backlog.oldest_expired.as_secs_f64());
-                for (pass, at) in [(PassName::Ttl, backlog.last_ttl_pass), (PassName::Cap, backlog.last_cap_pass)] {
-                    if let Some(at) = at {
+                for pass in PassName::ALL {
+                    if let Some(at) = backlog.last_pass(pass) {
                         self.metrics.last_pass.set_for(pass, at.unix_timestamp() as f64);
                     }
                 }

@@ -11,6 +11,7 @@ use crate::monitor::Monitor;
 use crate::outbox::Relay;
 use crate::passes::{CapEviction, Schedule, TtlSweep};
 use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
+use crate::policy::PassName;
 use crate::storage::Database;
 use crate::telemetry::{Health, Metrics};
 
@@ -50,22 +51,22 @@ impl Options {
         };
         let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
         lifecycle.spawn("pipeline", pipeline.run(lifecycle.stop()));
-        let sweep = Schedule {
-            pass: TtlSweep,
-            interval: self.worker.passes.sweep_interval,
-            rate: self.worker.passes.rate.per_second(),
-            database: database.clone(),
-            metrics: metrics.clone(),
-        };
-        lifecycle.spawn("ttl sweep", sweep.run(lifecycle.stop()));
-        let eviction = Schedule {
-            pass: CapEviction { cap: self.worker.passes.cap.max_snapshots_per_team, team: None },
-            interval: self.worker.passes.evict_interval,
-            rate: self.worker.passes.rate.per_second(),
-            database: database.clone(),
-            metrics: metrics.clone(),
-        };
-        lifecycle.spawn("cap eviction", eviction.run(lifecycle.stop()));
+        for pass in PassName::ALL {
+            let rate = self.worker.passes.rate.per_second();
+            let (database, metrics, stop) = (database.clone(), metrics.clone(), lifecycle.stop());
+            match pass {
+                PassName::Ttl => {
+                    let interval = self.worker.passes.sweep_interval;
+                    let sweep = Schedule { pass: TtlSweep, interval, rate, database, metrics };
+                    lifecycle.spawn("ttl sweep", sweep.run(stop));
+                }
+                PassName::Cap => {
+                    let interval = self.worker.passes.evict_interval;
+                    let pass = CapEviction { cap: self.worker.passes.cap.max_snapshots_per_team, team: None };
+                    lifecycle.spawn("cap eviction", Schedule { pass, interval, rate, database, metrics }.run(stop));
+                }
+            }
+        }
         let relay = Relay::new(database.clone(), address.clone(), topology.exchange().to_owned(), metrics.clone());
         lifecycle.spawn("outbox relay", relay.run(lifecycle.stop()));
         let monitor =

@@ -12,7 +12,7 @@ use super::checks::encryption::database_encryption;
 use super::checks::foreign_keys::references;
 use super::checks::indexes::indexes;
 use super::checks::outbox::outbox;
-use super::checks::passes::{eviction, sweep};
+use super::checks::passes::{completes, sweep};
 use super::checks::retention::{never_expiring, retention};
 use super::checks::row_level_security::{isolation, role};
 use super::checks::schema::schema;
@@ -21,6 +21,7 @@ use super::checks::table::table;
 use super::checks::version::database_version;
 use super::finding::Finding;
 use crate::clock;
+use crate::policy::PassName;
 use crate::storage::{
     AccessError, Backlog, Database, OutboxTrigger, ServerFacts, StorageError, TableProtection, Verdict,
 };
@@ -152,11 +153,11 @@ impl Examination {
                 None => vec![],
             },
             DatabaseCheck::Sweep => vec![match self.backlog().await? {
-                Some(backlog) => sweep(&backlog, self.intervals.sweep_interval),
+                Some(backlog) => sweep(backlog, self.intervals.sweep_interval),
                 None => Finding::skipped(check, "the role may not read snapshots and leases"),
             }],
             DatabaseCheck::Evict => vec![match self.backlog().await? {
-                Some(backlog) => eviction(&backlog, self.intervals.evict_interval),
+                Some(backlog) => completes(PassName::Cap, backlog, self.intervals.evict_interval),
                 None => Finding::skipped(check, "the role may not read snapshots and leases"),
             }],
             DatabaseCheck::Outbox => {
@@ -243,8 +244,8 @@ impl Examination {
     }
 
     /// `None` where the role may not read it.
-    async fn backlog(&self) -> Result<Option<Backlog>, StorageError> {
-        self.backlog.get_or_try_init(async || unless_denied(self.database.backlog().await)).await.copied()
+    async fn backlog(&self) -> Result<Option<&Backlog>, StorageError> {
+        Ok(self.backlog.get_or_try_init(async || unless_denied(self.database.backlog().await)).await?.as_ref())
     }
 }
 

@@ -3,7 +3,7 @@ use uuid::Uuid;
 use super::batches::{Batches, Walk, WalkEnd};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, CapPlace, Database, Excess, LeaseName, NextRow, OverfullTeam, StorageError};
+use crate::storage::{Batch, CapPlace, Database, Excess, NextRow, OverfullTeam, StorageError};
 
 /// Deletes the oldest snapshots above the cap, of every team or of one.
 #[derive(Debug, Clone, Copy)]
@@ -28,10 +28,6 @@ impl Pass for CapEviction {
 
     fn name(&self) -> PassName {
         PassName::Cap
-    }
-
-    fn lease(&self) -> LeaseName<'static> {
-        LeaseName::Cap
     }
 
     fn is_whole(&self) -> bool {

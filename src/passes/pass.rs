@@ -19,7 +19,9 @@ pub trait Pass: Send + Sync {
     fn name(&self) -> PassName;
 
     /// The lease that one replica of the fleet holds during the pass.
-    fn lease(&self) -> LeaseName<'static>;
+    fn lease(&self) -> LeaseName<'static> {
+        LeaseName::Pass(self.name())
+    }
 
     /// Whether it covers everything. Otherwise its end says nothing about when the fleet's next pass is due.
     fn is_whole(&self) -> bool {

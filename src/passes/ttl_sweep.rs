@@ -3,7 +3,7 @@ use time::OffsetDateTime;
 use super::batches::{Batches, Walk, WalkEnd};
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, Database, Expired, LeaseName, NextRow, StorageError, TtlPlace};
+use crate::storage::{Batch, Database, Expired, NextRow, StorageError, TtlPlace};
 
 /// Deletes the snapshots that had expired, by the database's clock, when the pass began.
 #[derive(Debug, Clone, Copy)]
@@ -15,10 +15,6 @@ impl Pass for TtlSweep {
 
     fn name(&self) -> PassName {
         PassName::Ttl
-    }
-
-    fn lease(&self) -> LeaseName<'static> {
-        LeaseName::Ttl
     }
 
     async fn preview(&self, database: &Database) -> Result<Expired, StorageError> {

@@ -3,17 +3,26 @@ use std::time::Duration;
 use crate::clock;
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
+use crate::policy::PassName;
 use crate::storage::Backlog;
 
 /// A pass is overdue after three intervals plus this: it may be long, and the next one waits for a free lease.
 const GRACE: Duration = Duration::from_mins(5);
 
+/// The check of a pass, and what the pass is called.
+const fn check_of(pass: PassName) -> (DatabaseCheck, &'static str) {
+    match pass {
+        PassName::Ttl => (DatabaseCheck::Sweep, "TTL sweep"),
+        PassName::Cap => (DatabaseCheck::Evict, "eviction"),
+    }
+}
+
+/// Whether the sweep deletes what has expired, and completes in time.
 pub(in crate::doctor) fn sweep(backlog: &Backlog, interval: Duration) -> Finding {
-    const CHECK: DatabaseCheck = DatabaseCheck::Sweep;
     let overdue = interval * 3 + GRACE;
     if backlog.expired > 0 && backlog.oldest_expired > overdue {
         return Finding::failed(
-            CHECK,
+            DatabaseCheck::Sweep,
             format!(
                 "{} expired snapshots are not deleted yet, the oldest for {:.0} s",
                 backlog.expired,
@@ -22,16 +31,14 @@ pub(in crate::doctor) fn sweep(backlog: &Backlog, interval: Duration) -> Finding
             "start a worker, or see in its log why the sweep fails or is too slow (LIFECYCLE_DELETE_RATE); `sweep --yes` runs one now",
         );
     }
-    pass(CHECK, "TTL sweep", backlog.last_ttl_pass, interval)
+    completes(PassName::Ttl, backlog, interval)
 }
 
-pub(in crate::doctor) fn eviction(backlog: &Backlog, interval: Duration) -> Finding {
-    pass(DatabaseCheck::Evict, "eviction", backlog.last_cap_pass, interval)
-}
-
-fn pass(check: DatabaseCheck, name: &str, last: Option<time::OffsetDateTime>, interval: Duration) -> Finding {
+/// Whether the pass completes in time.
+pub(in crate::doctor) fn completes(pass: PassName, backlog: &Backlog, interval: Duration) -> Finding {
     const FIX: &str = "start a worker (`run`), or see in its log why the pass does not complete";
-    let Some(last) = last else {
+    let (check, name) = check_of(pass);
+    let Some(last) = backlog.last_pass(pass) else {
         return Finding::warning(check, format!("no {name} has completed yet"), FIX);
     };
     let seconds = (clock::now() - last).whole_seconds().max(0);

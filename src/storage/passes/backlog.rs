@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::policy::PassName;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
@@ -9,17 +10,23 @@ use crate::storage::statement::{query_as, sql};
 use crate::storage::transaction::Limits;
 
 /// What the gauges show of the database.
-#[derive(Debug, Clone, Copy, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Backlog {
     /// Expired rows that are still there.
     pub expired: i64,
     /// Since the oldest of them expired; zero without any.
     #[sqlx(try_from = "Interval")]
     pub oldest_expired: Duration,
-    /// When any replica last completed a TTL sweep.
-    pub last_ttl_pass: Option<OffsetDateTime>,
-    /// When any replica last completed an eviction.
-    pub last_cap_pass: Option<OffsetDateTime>,
+    /// In the order of [`PassName::ALL`].
+    last_passes: Vec<Option<OffsetDateTime>>,
+}
+
+impl Backlog {
+    /// When any replica last completed the pass.
+    #[must_use]
+    pub fn last_pass(&self, pass: PassName) -> Option<OffsetDateTime> {
+        self.last_passes.get(pass as usize).copied().flatten()
+    }
 }
 
 impl Database {
@@ -29,7 +36,8 @@ impl Database {
     /// If the database does not answer or refuses.
     pub async fn backlog(&self) -> Result<Backlog, StorageError> {
         let mut tx = self.begin(Limits::SHORT, "measure the backlog").await?;
-        let backlog = tx.fetch_one(query_as(sql!("backlog.sql"))).await?;
+        let passes = PassName::ALL.map(PassName::as_str).to_vec();
+        let backlog = tx.fetch_one(query_as(sql!("backlog.sql")).bind(passes)).await?;
         tx.commit(backlog).await
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::policy::PassName;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
@@ -21,10 +22,8 @@ use crate::storage::transaction::{Limits, Tx};
 /// What one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseName<'a> {
-    /// The TTL sweep.
-    Ttl,
-    /// The eviction above the cap.
-    Cap,
+    /// A pass over the whole table.
+    Pass(PassName),
     /// `migrate`.
     Migrate,
     /// The relay of the outbox, one for each exchange: [`outbox_lease`].
@@ -40,8 +39,7 @@ pub fn outbox_lease(exchange: &str) -> String {
 impl<'a> LeaseName<'a> {
     const fn as_str(self) -> &'a str {
         match self {
-            Self::Ttl => "ttl",
-            Self::Cap => "cap",
+            Self::Pass(pass) => pass.as_str(),
             Self::Migrate => "migrate",
             Self::Outbox(name) => name,
         }
@@ -51,7 +49,7 @@ impl<'a> LeaseName<'a> {
     /// a message twice does no harm, and a killed worker should not delay the messages for long.
     const fn length(self) -> Duration {
         match self {
-            Self::Ttl | Self::Cap | Self::Migrate => Duration::from_secs(30),
+            Self::Pass(_) | Self::Migrate => Duration::from_secs(30),
             Self::Outbox(_) => Duration::from_secs(10),
         }
     }
@@ -176,7 +174,12 @@ mod tests {
     #[test]
     fn names_are_those_that_other_versions_of_the_fleet_use() {
         let outbox = outbox_lease("event.status");
-        let names = [LeaseName::Ttl, LeaseName::Cap, LeaseName::Migrate, LeaseName::Outbox(&outbox)];
+        let names = [
+            LeaseName::Pass(PassName::Ttl),
+            LeaseName::Pass(PassName::Cap),
+            LeaseName::Migrate,
+            LeaseName::Outbox(&outbox),
+        ];
         assert_eq!(names.map(LeaseName::as_str), ["ttl", "cap", "migrate", "outbox event.status"]);
     }
 }

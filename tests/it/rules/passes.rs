@@ -2,6 +2,7 @@
 
 use snapshot_lifecycle::lifecycle::Stop;
 use snapshot_lifecycle::passes::{Memory, Pass, PassContext, PassError, TtlSweep};
+use snapshot_lifecycle::policy::PassName;
 use snapshot_lifecycle::storage::{HeldLease, LeaseAttempt, LeaseName};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::support::{Snapshot, World, eventually};
 const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
 const fn sweep(holder: Uuid) -> HeldLease<'static> {
-    HeldLease { name: LeaseName::Ttl, holder }
+    HeldLease { name: LeaseName::Pass(PassName::Ttl), holder }
 }
 
 async fn expired(world: &World, count: usize) {
@@ -26,14 +27,26 @@ async fn one_at_a_time_holds_a_lease_and_it_ends_by_itself() {
     let world = World::new().await;
     let database = world.database();
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, one, None).await.unwrap(), LeaseAttempt::Held(sweep(one)));
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, one, None).await.unwrap(), LeaseAttempt::Held(sweep(one)));
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, two, None).await.unwrap(), LeaseAttempt::HeldByAnother);
-    let eviction = database.lease_acquire(LeaseName::Cap, two, None).await.unwrap();
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, None).await.unwrap(),
+        LeaseAttempt::Held(sweep(one))
+    );
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, None).await.unwrap(),
+        LeaseAttempt::Held(sweep(one))
+    );
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, None).await.unwrap(),
+        LeaseAttempt::HeldByAnother
+    );
+    let eviction = database.lease_acquire(LeaseName::Pass(PassName::Cap), two, None).await.unwrap();
     assert!(eviction.held().is_some(), "each pass has its own");
     // The holder dies and the time passes.
     world.sql("UPDATE snapshot_lifecycle.lease SET expires_at = now() - interval '1 second' WHERE name = 'ttl'").await;
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, two, None).await.unwrap(), LeaseAttempt::Held(sweep(two)));
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, None).await.unwrap(),
+        LeaseAttempt::Held(sweep(two))
+    );
     assert!(!database.lease_renew(sweep(one)).await.unwrap());
 }
 
@@ -42,14 +55,20 @@ async fn pass_that_ended_well_is_not_due_again_within_the_interval() {
     let world = World::new().await;
     let database = world.database();
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-    database.lease_acquire(LeaseName::Ttl, one, Some(HOUR)).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, Some(HOUR)).await.unwrap();
     database.lease_release(sweep(one), false).await.unwrap();
-    let second = database.lease_acquire(LeaseName::Ttl, two, Some(HOUR)).await.unwrap();
+    let second = database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, Some(HOUR)).await.unwrap();
     assert!(second.held().is_some(), "the first failed");
     database.lease_release(sweep(two), true).await.unwrap();
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, one, Some(HOUR)).await.unwrap(), LeaseAttempt::NotDue);
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, Some(HOUR)).await.unwrap(),
+        LeaseAttempt::NotDue
+    );
     world.sql("UPDATE snapshot_lifecycle.lease SET completed_at = now() - interval '2 hours'").await;
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, one, Some(HOUR)).await.unwrap(), LeaseAttempt::Held(sweep(one)));
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, Some(HOUR)).await.unwrap(),
+        LeaseAttempt::Held(sweep(one))
+    );
 }
 
 #[tokio::test]
@@ -57,7 +76,7 @@ async fn pass_whose_lease_went_to_another_deletes_nothing_more() {
     let world = World::new().await;
     expired(&world, 3).await;
     let database = world.database();
-    database.lease_acquire(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), Uuid::new_v4(), None).await.unwrap();
     let stop = Stop::default();
     let context = PassContext {
         database: &database,
@@ -76,7 +95,7 @@ async fn stopped_pass_says_so_and_leaves_the_rest() {
     let world = World::new().await;
     expired(&world, 3).await;
     let (database, holder, stop) = (world.database(), Uuid::new_v4(), Stop::default());
-    database.lease_acquire(LeaseName::Ttl, holder, None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), holder, None).await.unwrap();
     // Two rows a second: batches of two, and a stop after the first.
     let context = PassContext {
         database: &database,
@@ -196,20 +215,26 @@ async fn what_lies_in_the_future_after_a_step_of_the_databases_clock_delays_no_p
 async fn pass_that_completed_in_the_future_is_forgotten_by_the_next_one() {
     let world = World::new().await;
     let (database, one, two) = (world.database(), Uuid::new_v4(), Uuid::new_v4());
-    database.lease_acquire(LeaseName::Ttl, one, None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, None).await.unwrap();
     database.lease_release(sweep(one), true).await.unwrap();
     let ahead =
         "UPDATE snapshot_lifecycle.lease SET completed_at = clock_timestamp() + interval '1 s' RETURNING completed_at";
     let ahead: OffsetDateTime = sqlx::query_scalar(ahead).fetch_one(&world.pool).await.unwrap();
     // Due at once, and it does not complete.
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, two, Some(HOUR)).await.unwrap(), LeaseAttempt::Held(sweep(two)));
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, Some(HOUR)).await.unwrap(),
+        LeaseAttempt::Held(sweep(two))
+    );
     database.lease_release(sweep(two), false).await.unwrap();
     // The clock comes to the moment that was ahead: believed now, it would keep every pass back for an interval.
     eventually("the moment to have passed", async || {
         sqlx::query_scalar("SELECT clock_timestamp() > $1").bind(ahead).fetch_one(&world.pool).await.unwrap()
     })
     .await;
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, one, Some(HOUR)).await.unwrap(), LeaseAttempt::Held(sweep(one)));
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, Some(HOUR)).await.unwrap(),
+        LeaseAttempt::Held(sweep(one))
+    );
 }
 
 #[tokio::test]
@@ -217,12 +242,15 @@ async fn lease_that_ran_out_is_still_its_holders_until_another_takes_it() {
     let world = World::new().await;
     let (database, one, two) = (world.database(), Uuid::new_v4(), Uuid::new_v4());
     let run_out = "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() - interval '1 s'";
-    database.lease_acquire(LeaseName::Ttl, one, None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, None).await.unwrap();
     world.sql(run_out).await;
     assert!(database.lease_renew(sweep(one)).await.unwrap());
-    assert_eq!(database.lease_acquire(LeaseName::Ttl, two, None).await.unwrap(), LeaseAttempt::HeldByAnother);
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, None).await.unwrap(),
+        LeaseAttempt::HeldByAnother
+    );
     world.sql(run_out).await;
-    database.lease_acquire(LeaseName::Ttl, two, None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, None).await.unwrap();
     assert!(!database.lease_renew(sweep(one)).await.unwrap());
 }
 
@@ -239,7 +267,7 @@ async fn budget_without_an_end_is_set_back_too() {
 async fn renewing_lengthens_the_lease_by_itself_and_with_each_batch() {
     let world = World::new().await;
     let (database, holder) = (world.database(), Uuid::new_v4());
-    database.lease_acquire(LeaseName::Ttl, holder, None).await.unwrap();
+    database.lease_acquire(LeaseName::Pass(PassName::Ttl), holder, None).await.unwrap();
     let nearly_over = "UPDATE snapshot_lifecycle.lease SET expires_at = clock_timestamp() + interval '5 seconds'";
     let left = async || -> f64 {
         let left = "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM snapshot_lifecycle.lease WHERE name = 'ttl'";

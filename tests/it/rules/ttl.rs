@@ -1,5 +1,6 @@
 //! "TTL": by the database's clock, and by the type's policy where a row came without `expires_at`.
 
+use snapshot_lifecycle::policy::PassName;
 use snapshot_lifecycle::storage::{HeldLease, LeaseName};
 use sqlx::Connection;
 use time::{Duration, OffsetDateTime};
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use crate::support::{Snapshot, World, eventually, set};
 
 async fn lease(world: &World) -> HeldLease<'static> {
-    world.database().lease_acquire(LeaseName::Ttl, Uuid::new_v4(), None).await.unwrap().held().unwrap()
+    world.database().lease_acquire(LeaseName::Pass(PassName::Ttl), Uuid::new_v4(), None).await.unwrap().held().unwrap()
 }
 
 #[tokio::test]
