@@ -94,7 +94,7 @@ impl StatusMessage {
     ///
     /// # Errors
     /// [`Reason::InvalidMessage`] if `occurred_at` is more than five minutes ahead of `now`.
-    pub fn check_time(&self, now: OffsetDateTime) -> Result<(), Reject> {
+    pub(crate) fn check_time(&self, now: OffsetDateTime) -> Result<(), Reject> {
         if self.occurred_at - now <= AHEAD_AT_MOST {
             return Ok(());
         }

@@ -31,24 +31,45 @@ const HOMES: [(&str, &[&str]); 7] = [
 ];
 
 const MOST_LINES: usize = 300;
-const MOST_LINES_OF_COMMANDS: usize = 3600; // to become 2600
+const MOST_LINES_OF_COMMANDS: usize = 2850; // to become 2600
 
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "misc"];
 
-/// Modules whose circles are still to be untied.
-const TIED_YET: &[&str] = &["cli", "pipeline", "storage"];
-/// Where files are still to be split.
-const LONG_YET: &[&str] = &["src/cli/", "src/outbox/", "src/storage/", "tests/"];
-/// Not in a layer yet, or not there yet.
-const NOT_YET: &[&str] = &[];
+// What is not there yet. A list may only get shorter: what no longer needs its exception has to be taken off it.
+
+/// Modules with circles inside.
+const CIRCLES_YET: [&str; 3] = ["cli", "pipeline", "storage"];
+/// Files that are still to be split.
+const LONG_YET: [&str; 21] = [
+    "src/cli/retention.rs",
+    "src/outbox/relay.rs",
+    "src/storage/retention/policy.rs",
+    "src/storage/rules/event_steps.rs",
+    "src/storage/schema/migrate.rs",
+    "tests/it/commands/answers.rs",
+    "tests/it/commands/conditions.rs",
+    "tests/it/commands/snapshots.rs",
+    "tests/it/dead_letters/dlq.rs",
+    "tests/it/faults/crashes.rs",
+    "tests/it/faults/outages.rs",
+    "tests/it/faults/random_faults.rs",
+    "tests/it/messages/fates.rs",
+    "tests/it/publishing/outbox.rs",
+    "tests/it/rules/event_end.rs",
+    "tests/it/rules/model.rs",
+    "tests/it/rules/passes.rs",
+    "tests/it/rules/rows_that_stay.rs",
+    "tests/it/storage/access.rs",
+    "tests/it/storage/migrations.rs",
+    "tests/support/process.rs",
+];
 
 #[test]
 fn nothing_is_imported_in_a_circle() {
     let circles = Imports::of(&sources("src")).circles();
-    let tied_yet = |circle: &&Vec<String>| TIED_YET.contains(&circle[0].split("::").next().unwrap());
-    let wrong: Vec<_> = circles.iter().filter(|circle| !tied_yet(circle)).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let within: BTreeSet<_> = circles.iter().map(|circle| circle[0].split("::").next().unwrap()).collect();
+    assert_eq!(within, BTreeSet::from(CIRCLES_YET), "{circles:#?}");
 }
 
 #[test]
@@ -90,8 +111,7 @@ fn modules_at_the_top_are_those_of_the_layers() {
     let modules: BTreeSet<_> =
         sources("src").iter().filter_map(|it| it.module().first().map(ToString::to_string)).collect();
     let named = LAYERS.concat().into_iter().chain(["main"]).map(ToOwned::to_owned).collect::<BTreeSet<_>>();
-    let wrong: Vec<_> = modules.symmetric_difference(&named).filter(|name| !NOT_YET.contains(&name.as_str())).collect();
-    assert!(wrong.is_empty(), "{wrong:?} are in the sources or in the layers only");
+    assert_eq!(modules, named);
 }
 
 #[test]
@@ -112,9 +132,9 @@ fn files_are_short_and_their_names_say_something() {
     let long: BTreeMap<&str, usize> = all
         .iter()
         .map(|source| (source.path.as_str(), source.text.lines().count()))
-        .filter(|(path, lines)| *lines > MOST_LINES && !LONG_YET.iter().any(|folder| path.starts_with(folder)))
+        .filter(|(_, lines)| *lines > MOST_LINES)
         .collect();
-    assert!(long.is_empty(), "{long:#?}");
+    assert_eq!(long.keys().copied().collect::<Vec<_>>(), LONG_YET, "{long:#?}");
     for source in &all {
         let stem = source.path.rsplit('/').next().unwrap().trim_end_matches(".rs");
         assert!(!EMPTY_NAMES.contains(&stem), "{}", source.path);

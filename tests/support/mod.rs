@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, a world of its own for each test, the program's processes, and waiting for conditions.
 
 mod broker;
+mod checkup;
 mod hostile;
 mod obstacles;
 mod process;
@@ -17,6 +18,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use broker::{Letter, body, body_of_team};
+pub use checkup::{Checkup, checkup, checkup_with, settled};
 pub use obstacles::{Obstacle, Policy};
 pub use process::{Finished, Running, Worker, finish, on_a_terminal, program};
 pub use proxy::{Proxy, Way};
