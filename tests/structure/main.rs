@@ -39,14 +39,11 @@ const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "
 // What is not there yet. A list may only get shorter: what no longer needs its exception has to be taken off it.
 
 /// Modules with circles inside.
-const CIRCLES_YET: [&str; 3] = ["cli", "pipeline", "storage"];
+const CIRCLES_YET: [&str; 1] = ["storage"];
 /// Files that are still to be split.
-const LONG_YET: [&str; 21] = [
+const LONG_YET: [&str; 18] = [
     "src/cli/retention.rs",
     "src/outbox/relay.rs",
-    "src/storage/retention/policy.rs",
-    "src/storage/rules/event_steps.rs",
-    "src/storage/schema/migrate.rs",
     "tests/it/commands/answers.rs",
     "tests/it/commands/conditions.rs",
     "tests/it/commands/snapshots.rs",
