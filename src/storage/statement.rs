@@ -4,6 +4,8 @@
 //! A statement of four lines or more is a `.sql` file beside its function, of the function's name, whose head says what it does and what
 //! each bind is. A file may have the text of others in it, so that a rule is written once: see [`sql!`].
 
+#![expect(clippy::disallowed_methods, reason = "here is where they are made unnamed")]
+
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{Decode, Encode, FromRow, Postgres, Row, Type};

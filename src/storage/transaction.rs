@@ -10,6 +10,11 @@
 //! - the session only reads: it keeps the default that it began with, and outlives a primary's turning into a standby, so it would go on
 //!   so for as long as it lives. The pool is replaced.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a script of several statements has no parameters, so it is not prepared"
+)]
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::config::{ConfigError, Setting};
 
+const UNREADABLE: &str = "the value of a parameter cannot be read: port= and statement-cache-capacity= are numbers, hostaddr= is an IP address";
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
 const SSL_MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full";
 /// All that sqlx reads, besides `options[NAME]`.
@@ -72,8 +73,7 @@ fn read(text: &str) -> Result<PgConnectOptions, String> {
             return Err(format!("{name}= is one of {SSL_MODES}"));
         }
     }
-    PgConnectOptions::from_str(text)
-        .map_err(|_| "the value of a parameter cannot be read: port= and statement-cache-capacity= are numbers, hostaddr= is an IP address".to_owned())
+    PgConnectOptions::from_str(text).map_err(|_| UNREADABLE.to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What the database owes an answer to, so that an outage costs a bounded number of connections on either side.
+//! Transactions and connections that got no answer, so that an outage costs a bounded number of connections on either side.
 //!
-//! A piece of work that gets no answer is given up, and its socket closed. Its backend does not notice: one whose COMMIT waits for a
+//! A transaction that gets no answer is given up, and its socket closed. Its backend does not notice: one whose COMMIT waits for a
 //! synchronous standby waits for ever, and each retry would add one. So the backend is remembered, and ended over the next connection
 //! that is answered. While too many are unanswered, no further connection is opened.
 
@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
 
 use crate::backoff::Backoff;
+use crate::storage::statement::{query, query_as, sql};
 
 /// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
 /// pooler the next transaction on it may be anybody's.
@@ -21,9 +22,9 @@ pub(in crate::storage) struct Backend {
     pub(in crate::storage) began: OffsetDateTime,
 }
 
-/// The account of one [`Database`](crate::storage::Database) and its clones.
+/// Those of one [`Database`](crate::storage::Database) and its clones.
 pub(in crate::storage) struct Outstanding {
-    /// No more than these.
+    /// At most these are unanswered.
     most: usize,
     state: Mutex<State>,
 }
@@ -34,8 +35,8 @@ struct State {
     dropped: VecDeque<Backend>,
     /// Attempts to connect, in a row, that got no answer.
     silent: usize,
-    pauses: Backoff,
-    next_look: Instant,
+    backoff: Backoff,
+    next_check: Instant,
 }
 
 /// Whether to connect.
@@ -43,18 +44,18 @@ struct State {
 pub(in crate::storage) enum Advice {
     /// Nothing is unanswered.
     GoOn,
-    /// Something is; look, and go on.
+    /// Something is: check the server, and go on.
     CheckFirst,
-    /// Some are, and it is not yet time to look again; there is room for more.
+    /// Some are, and it is not yet time to check again; there may be more.
     GoOnMeanwhile,
-    /// As many as may be are unanswered, and the next look is due in this time.
+    /// As many as may be are unanswered, and the next check is due in this time.
     Wait(usize, Duration),
 }
 
 /// For a backend that is told to end.
 const END_WITHIN_MS: i64 = 500;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(20);
 
 impl Outstanding {
     pub(in crate::storage) fn new(most: usize) -> Self {
@@ -62,8 +63,8 @@ impl Outstanding {
             abandoned: Vec::new(),
             dropped: VecDeque::new(),
             silent: 0,
-            pauses: Backoff::between(FIRST_PAUSE, LONGEST_PAUSE),
-            next_look: Instant::now(),
+            backoff: Backoff::between(FIRST_DELAY, LONGEST_DELAY),
+            next_check: Instant::now(),
         };
         Self { most, state: Mutex::new(state) }
     }
@@ -71,7 +72,7 @@ impl Outstanding {
     pub(in crate::storage) fn advice(&self) -> Advice {
         let state = self.state();
         let unanswered = state.abandoned.len() + state.silent;
-        let wait = state.next_look.saturating_duration_since(Instant::now());
+        let wait = state.next_check.saturating_duration_since(Instant::now());
         match unanswered {
             0 => Advice::GoOn,
             _ if wait.is_zero() => Advice::CheckFirst,
@@ -104,7 +105,7 @@ impl Outstanding {
     pub(in crate::storage) fn unanswered(&self, silent: bool) {
         let mut state = self.state();
         state.silent += usize::from(silent);
-        state.next_look = Instant::now() + state.pauses.next_delay();
+        state.next_check = Instant::now() + state.backoff.next_delay();
     }
 
     /// The server answered, and these transactions are over.
@@ -114,10 +115,10 @@ impl Outstanding {
         state.dropped.retain(|backend| !over.contains(backend));
         state.silent = 0;
         if state.abandoned.is_empty() {
-            state.pauses.reset();
-            state.next_look = Instant::now();
+            state.backoff.reset();
+            state.next_check = Instant::now();
         } else {
-            state.next_look = Instant::now() + state.pauses.next_delay();
+            state.next_check = Instant::now() + state.backoff.next_delay();
         }
     }
 
@@ -126,31 +127,26 @@ impl Outstanding {
     }
 }
 
-/// Ends those of the transactions that are still open, and returns those that are over. A role may end its own backends.
-pub(in crate::storage) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
+/// Ends those of the transactions that are still open, and returns those that are over.
+pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
+    #[derive(sqlx::FromRow)]
+    struct Open {
+        #[sqlx(flatten)]
+        backend: Backend,
+        is_over: bool,
+    }
+    const SETTINGS: &str = r"
+        SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+               pg_catalog.set_config('statement_timeout', '3s', true)";
     let mut tx = sqlx::Connection::begin_with(connection, "BEGIN READ ONLY").await?;
-    sqlx::query("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('statement_timeout', '3s', true)")
-        .persistent(false)
-        .execute(&mut *tx)
-        .await?;
-    // MATERIALIZED: found first and ended second, never the other way round.
-    let open: Vec<(i32, OffsetDateTime, bool)> = sqlx::query_as(
-        "WITH open AS MATERIALIZED ( \
-             SELECT a.pid, a.xact_start FROM pg_stat_activity AS a \
-             JOIN unnest($1::int[], $2::timestamptz[]) AS ours (pid, began) ON a.pid = ours.pid AND a.xact_start = ours.began \
-             WHERE a.usename = current_user AND a.pid <> pg_backend_pid()) \
-         SELECT pid, xact_start, pg_terminate_backend(pid, $3) FROM open",
-    )
-    .persistent(false)
-    .bind(backends.iter().map(|backend| backend.pid).collect::<Vec<_>>())
-    .bind(backends.iter().map(|backend| backend.began).collect::<Vec<_>>())
-    .bind(END_WITHIN_MS)
-    .fetch_all(&mut *tx)
-    .await?;
+    query(SETTINGS).execute_on(&mut tx).await?;
+    let statement = query_as(sql!("outstanding_end.sql"))
+        .bind(backends.iter().map(|backend| backend.pid).collect::<Vec<_>>())
+        .bind(backends.iter().map(|backend| backend.began).collect::<Vec<_>>())
+        .bind(END_WITHIN_MS);
+    let open: Vec<Open> = statement.fetch_all_on(&mut tx).await?;
     tx.commit().await?;
-    let stays = |backend: &Backend| {
-        open.iter().any(|(pid, began, ended)| !ended && (*pid, *began) == (backend.pid, backend.began))
-    };
+    let stays = |backend: &Backend| open.iter().any(|open| !open.is_over && open.backend == *backend);
     Ok(backends.iter().copied().filter(|backend| !stays(backend)).collect())
 }
 

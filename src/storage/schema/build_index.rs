@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "CREATE INDEX CONCURRENTLY cannot run in a transaction")]
+
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;

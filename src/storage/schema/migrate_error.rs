@@ -5,8 +5,7 @@ use crate::storage::error::StorageError;
 pub enum MigrateError {
     /// The backend's tables do not exist.
     #[error(
-        "the backend's tables are missing: expected public.teams and public.events, each with a primary key id of type uuid, \
-         which public.snapshots refers to; create them first, or point DATABASE_URL at the backend's database"
+        "the backend's tables are missing: expected public.teams and public.events, each with a primary key id of type uuid, which public.snapshots refers to; create them first, or point DATABASE_URL at the backend's database"
     )]
     BackendTablesMissing,
     /// There is a `public.snapshots` of another shape.
@@ -50,8 +49,7 @@ pub enum MigrateError {
     },
     /// The role's own time-out ended the building of an index.
     #[error(
-        "the index of migration {version} ({description}) takes longer than the role's statement_timeout allows, and the pooler does not let \
-         this program change it; as the owner: ALTER ROLE CURRENT_USER SET statement_timeout = 0; then the same command again goes on from there"
+        "the index of migration {version} ({description}) takes longer than the role's statement_timeout allows, and the pooler does not let this program change it; as the owner: ALTER ROLE CURRENT_USER SET statement_timeout = 0; then the same command again goes on from there"
     )]
     IndexTakesTooLong {
         /// Its number.
@@ -64,8 +62,7 @@ pub enum MigrateError {
     },
     /// The record of a file is lost, and part of what it made is gone.
     #[error(
-        "migration {version} ({description}) is not recorded as applied, but part of what it makes exists, without {missing}; \
-         restore snapshot_lifecycle from a backup, or drop what is left of the migration and run the same command again"
+        "migration {version} ({description}) is not recorded as applied, but part of what it makes exists, without {missing}; restore snapshot_lifecycle from a backup, or drop what is left of the migration and run the same command again"
     )]
     HalfApplied {
         /// Its number.

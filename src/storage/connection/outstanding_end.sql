@@ -1,0 +1,15 @@
+-- Ends the transactions of ours that are still open, and returns them with whether they are over. A role may end its own backends.
+--
+-- A transaction is known by its process and its start. MATERIALIZED: found first and ended second, never the other way round.
+--
+-- $1 processes
+-- $2 when the transaction of each began
+-- $3 how many milliseconds to wait for each to end
+WITH open AS MATERIALIZED (
+    SELECT a.pid, a.xact_start AS began
+    FROM pg_stat_activity AS a
+    JOIN unnest($1::int[], $2::timestamptz[]) AS ours (pid, began) ON a.pid = ours.pid AND a.xact_start = ours.began
+    WHERE a.usename = current_user AND a.pid <> pg_backend_pid()
+)
+SELECT pid, began, pg_terminate_backend(pid, $3) AS is_over
+FROM open
