@@ -1,7 +1,7 @@
 //! Signals, tracked tasks, and the end of the process.
 //!
 //! A first SIGTERM, SIGINT, SIGHUP or SIGQUIT stops softly: tasks finish what is in flight. After `LIFECYCLE_SHUTDOWN_TIMEOUT` the stop becomes
-//! hard: tasks let go of what they hold, which the broker and the database give back to others. A second signal ends the
+//! hard: tasks drop what they hold, which the broker and the database return to others. A second signal ends the
 //! process at once. A task that ends before a stop was asked for, by a panic or otherwise, stops the whole process with a
 //! failure code: a worker whose sweeper is dead must not look healthy.
 
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 pub struct Stop {
     /// Take nothing new, finish what is in flight.
     pub soft: CancellationToken,
-    /// Let go of everything now.
+    /// Drop everything now.
     pub hard: CancellationToken,
 }
 
@@ -51,7 +51,7 @@ pub enum Ending {
     Asked,
     /// A second signal came before all was finished.
     AtOnce,
-    /// A task ended by itself.
+    /// A task ended although nobody asked it to.
     TaskDied,
 }
 
@@ -188,7 +188,7 @@ struct DeathGuard {
 impl Drop for DeathGuard {
     fn drop(&mut self) {
         if !self.stop.soft.is_cancelled() {
-            tracing::error!(task = self.name, "task ended by itself; stopping the process");
+            tracing::error!(task = self.name, "task ended unexpectedly; stopping the process");
             self.task_died.store(true, Ordering::SeqCst);
             self.stop.soft.cancel();
         }
@@ -208,7 +208,7 @@ mod tests {
             let stop = lifecycle.stop();
             lifecycle.spawn("healthy", async move { stop.soft.cancelled().await });
             lifecycle.spawn("dying", async move { assert!(!panics, "as a bug would") });
-            let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends by itself");
+            let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends");
             assert_eq!(ending, Ending::TaskDied, "panics: {panics}");
         }
     }
@@ -217,7 +217,7 @@ mod tests {
     async fn service_that_dies_stops_the_process_too() {
         let lifecycle = Lifecycle::new(LONG);
         lifecycle.spawn_service("http", async {});
-        let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends by itself");
+        let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends");
         assert_eq!(ending, Ending::TaskDied);
     }
 

@@ -13,7 +13,7 @@ const EACH: Duration = Duration::from_secs(2);
 
 /// Connects to the first address that answers. The caller sets the limit for the whole.
 ///
-/// The name is resolved anew each time, and a random address comes first: a caller whose time ends before the dead ones are through
+/// The name is resolved each time, and a random address comes first: a caller whose time ends before the dead ones are through
 /// does better at its next call, and the connections spread over the servers behind one name.
 pub async fn connect_first(host: &str, port: u16) -> io::Result<TcpStream> {
     let host = host.trim_start_matches('[').trim_end_matches(']');

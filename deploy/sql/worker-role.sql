@@ -1,5 +1,5 @@
 -- The least-privileged login role of the worker. Run after `snapshot-lifecycle migrate`, as the owner of the tables; again after each
--- upgrade, and for each database of the server, since it only adds what is missing and leaves the password of a role that is there:
+-- upgrade, and for each database of the server, since it only adds what is missing and leaves the password of an existing role:
 --
 --   psql "$OWNER_DATABASE_URL" -v password="$(openssl rand -hex 24)" -f deploy/sql/worker-role.sql
 --
@@ -22,7 +22,7 @@ GRANT USAGE ON SCHEMA public, snapshot_lifecycle TO snapshot_lifecycle_worker;
 GRANT SELECT, DELETE ON public.snapshots TO snapshot_lifecycle_worker;
 -- A row lock (SELECT … FOR UPDATE, FOR KEY SHARE) counts as an update of some column. The two policies for UPDATE below let
 -- rows be locked (USING) and let no changed row be written (WITH CHECK); the second is restrictive, because the
--- host's own policy would otherwise permit what the first does not.
+-- backend's own policy would otherwise permit what the first does not.
 GRANT UPDATE (id) ON public.snapshots TO snapshot_lifecycle_worker;
 
 DROP POLICY IF EXISTS snapshot_lifecycle_worker_select ON public.snapshots;

@@ -41,7 +41,7 @@ struct Answer {
     dry_run: bool,
     would_delete: i64,
     deleted: u64,
-    /// Table that a trigger or rule of the backend kept, without an error.
+    /// Rows that a trigger or rule of the backend kept, without an error.
     kept: u64,
     types: Vec<TypeCount>,
 }

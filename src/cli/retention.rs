@@ -25,7 +25,7 @@ enum Command {
     Set(Set),
 }
 
-/// Lists the policy, and how many snapshots each row of it speaks for
+/// Lists the policy, and how many snapshots each row of it applies to
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
@@ -36,12 +36,12 @@ struct List {
 
 /// Changes the policy for a type
 ///
-/// New rows follow at once: an insert without expires_at gets the new TTL, and running workers read the fate at the event's end with each
-/// batch. Table that are there keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
+/// New rows follow at once: an insert without expires_at gets the new TTL, and running workers read whether the type outlives its event with
+/// each batch. Existing rows keep their expires_at unless --restamp is given. Needs the role that ran `migrate`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args(["ttl", "keep_after_event", "restamp"])))]
 struct Set {
-    /// The type, such as offer; * speaks for every type that is not listed
+    /// The type, such as offer; * applies to every type that is not listed
     #[arg(value_name = "TYPE", value_parser = snapshot_type)]
     snapshot_type: String,
     /// From created_at to expires_at, written 12h, 7d; whole seconds
@@ -66,13 +66,13 @@ struct Entry {
     snapshot_type: String,
     ttl: String,
     #[serde(flatten)]
-    retention: Fate,
+    retention: Retention,
     rows: i64,
     rows_with_event: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Fate {
+struct Retention {
     ttl_seconds: i64,
     keep_after_event: bool,
 }
@@ -83,9 +83,9 @@ struct Change {
     snapshot_type: String,
     /// Whether the role may do it.
     permitted: bool,
-    /// Absent for a type that had no row of its own; `*` spoke for it.
-    before: Option<Fate>,
-    after: Fate,
+    /// Absent for a type that had no row of its own; `*` applied to it.
+    before: Option<Retention>,
+    after: Retention,
     rows: i64,
     rows_with_event: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,12 +117,12 @@ impl List {
                 rows.row([
                     entry.snapshot_type.clone(),
                     entry.ttl.clone(),
-                    fate(entry.retention.keep_after_event).to_owned(),
+                    at_event_end(entry.retention.keep_after_event).to_owned(),
                     entry.rows.to_string(),
                     entry.rows_with_event.to_string(),
                 ])
             });
-            rows.footer("* speaks for every type that is not listed")
+            rows.footer("* applies to every type that is not listed")
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -146,17 +146,17 @@ impl Set {
 
     async fn plan(&self, database: &Database) -> anyhow::Result<Change> {
         let policy = database.retention_list().await?;
-        let find = |name: &str| policy.iter().find(|row| row.snapshot_type == name).map(Fate::of);
+        let find = |name: &str| policy.iter().find(|row| row.snapshot_type == name).map(Retention::of);
         let before = find(&self.snapshot_type);
         // Without the row for every other type there is nothing to inherit from, but it can be put back.
         let given = self.ttl.zip(self.keep_after_event);
-        let given = given.map(|(ttl_seconds, keep_after_event)| Fate { ttl_seconds, keep_after_event });
+        let given = given.map(|(ttl_seconds, keep_after_event)| Retention { ttl_seconds, keep_after_event });
         let Some(inherited) = before.or_else(|| find("*")).or(given) else {
             bail!(
                 "the retention policy has no row for *; put it back with `retention set '*' --ttl 7d --keep-after-event false --yes`"
             );
         };
-        let after = Fate {
+        let after = Retention {
             ttl_seconds: self.ttl.unwrap_or(inherited.ttl_seconds),
             keep_after_event: self.keep_after_event.unwrap_or(inherited.keep_after_event),
         };
@@ -205,8 +205,8 @@ impl Set {
 impl From<TypeRetention> for Entry {
     fn from(row: TypeRetention) -> Self {
         Self {
-            ttl: duration(Fate::of(&row).ttl_seconds),
-            retention: Fate::of(&row),
+            ttl: duration(Retention::of(&row).ttl_seconds),
+            retention: Retention::of(&row),
             snapshot_type: row.snapshot_type,
             rows: row.rows.all,
             rows_with_event: row.rows.with_event,
@@ -214,7 +214,7 @@ impl From<TypeRetention> for Entry {
     }
 }
 
-impl Fate {
+impl Retention {
     const fn of(row: &TypeRetention) -> Self {
         Self { ttl_seconds: row.ttl.as_secs().cast_signed(), keep_after_event: row.keep_after_event }
     }
@@ -233,7 +233,9 @@ fn explained(error: StorageError) -> anyhow::Error {
 }
 
 fn table(change: &Change) -> Table {
-    let row = |when: &str, of: Fate| [when.to_owned(), duration(of.ttl_seconds), fate(of.keep_after_event).to_owned()];
+    let row = |when: &str, of: Retention| {
+        [when.to_owned(), duration(of.ttl_seconds), at_event_end(of.keep_after_event).to_owned()]
+    };
     let rows = Table::new(["", "ttl", "at the event's end"]);
     let rows = match change.before {
         Some(before) => rows.row(row("before", before)),
@@ -272,7 +274,7 @@ fn existing(rows: i64, of_type: &str) -> String {
     }
 }
 
-const fn fate(keep: bool) -> &'static str {
+const fn at_event_end(keep: bool) -> &'static str {
     if keep { "kept" } else { "deleted" }
 }
 

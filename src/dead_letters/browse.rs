@@ -36,7 +36,7 @@ impl BrowseReport {
 }
 
 impl Browse<'_> {
-    /// Hands each dead letter that matches to `visit`, with its position. `false` ends it.
+    /// Calls `visit` with each dead letter that matches, with its position. `false` ends it.
     ///
     /// # Errors
     /// Where the queue cannot be read, the work is stopped, or `visit` fails.

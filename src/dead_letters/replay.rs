@@ -20,7 +20,7 @@ pub struct Replay {
     pub filter: Filter,
     /// Only if they are those of the preview with this selection.
     pub exactly: Option<String>,
-    /// At most so many per second.
+    /// At most this many per second.
     pub rate: Option<u32>,
     /// A dead letter that was replayed as often stays, marked.
     pub max_replays: u32,

@@ -19,7 +19,7 @@ pub struct StorageError {
 #[derive(Debug, thiserror::Error)]
 enum Cause {
     /// Not as a source: sqlx repeats in its own words what is under them.
-    #[error("{}", words(.0))]
+    #[error("{}", text(.0))]
     Driver(sqlx::Error),
     /// There is no connection.
     #[error("PostgreSQL at {place} cannot be used: {failure}; {}", failure.fix())]
@@ -39,7 +39,7 @@ enum Cause {
 }
 
 /// What PostgreSQL says, without the line of its source that sqlx appends.
-fn words(error: &sqlx::Error) -> String {
+fn text(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
@@ -82,7 +82,7 @@ impl StorageError {
         Self { operation, cause: Cause::OutOfRange(name) }
     }
 
-    /// So many connections are unanswered that no further one is opened.
+    /// Too many connections are unanswered, so no further one is opened.
     pub(super) const fn crowd(operation: &'static str, unanswered: usize, next: Duration) -> Self {
         Self { operation, cause: Cause::Crowd { unanswered, next } }
     }
@@ -176,7 +176,7 @@ impl StorageError {
         self.code().as_deref() == Some("42501")
     }
 
-    /// Whether waiting may mend it. A wrong password or authority, a missing database or schema will not go away by waiting, so at
+    /// Whether waiting may help. A wrong password or authority, a missing database or schema will not go away by waiting, so at
     /// the start they stop the program; an outage does not.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -14,7 +14,7 @@ pub struct Health {
 struct State {
     /// As its user saw it last; `None` before its first use.
     used: [Option<bool>; 2],
-    /// Whether the probe reached it; `None` before its first look.
+    /// Whether the monitor reached it; `None` before its first ping.
     reached: [Option<bool>; 2],
     holding: bool,
 }

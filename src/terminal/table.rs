@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_enough_or_without_a_terminal_all_is_there() {
+    fn wide_enough_or_without_a_terminal_all_is_shown() {
         for width in [None, Some(300)] {
             let shown = rows().render(width);
             assert_eq!(shown.matches(ERROR).count(), 2, "{shown}");

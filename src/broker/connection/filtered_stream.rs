@@ -141,7 +141,7 @@ mod tests {
             room in 1_usize..100,
             limit in prop_oneof![Just(0_u32), 30_u32..90],
         ) {
-            sizes.push(1); // not only pauses
+            sizes.push(1); // not only empty reads
             let frames: Vec<u8> = keys.iter().flat_map(|key| delivery(key, key)).flatten().collect();
             let mut whole = frames.clone();
             let now = FrameFilter::new(Some(limit)).repair(&mut whole);

@@ -5,7 +5,7 @@ use lapin::{Channel, Consumer};
 use crate::broker::connection::connect::answer;
 use crate::broker::error::BrokerError;
 
-/// Letters in memory at once, at most. A consumer that has received so many is replaced by a new one with a prefetch of its own, while
+/// Letters in memory at once, at most. A consumer that has received this many is replaced by a new one with a prefetch of its own, while
 /// what was received stays unacknowledged.
 pub(super) const MAX_WINDOW: u16 = 500;
 /// The first window, while nothing is known of the letters' size.

@@ -24,7 +24,7 @@ pub enum ConnectFailure {
     Unreachable {
         /// In the system's terms.
         kind: io::ErrorKind,
-        /// In its words.
+        /// The server's text.
         message: String,
     },
     /// TLS could not be agreed on.
@@ -119,7 +119,7 @@ pub(in crate::storage) async fn connect(
             Ok(Err(error)) => error.into(),
             Err(_) => ConnectFailure::Silence(within),
         };
-        // What refuses by itself, not by its machine, is the server that was meant.
+        // A refusal by the server, not by its machine, comes from the server that was meant.
         if !matches!(failure, ConnectFailure::Unreachable { .. } | ConnectFailure::Silence(_)) {
             return Err(failure);
         }

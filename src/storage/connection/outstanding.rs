@@ -166,7 +166,7 @@ mod tests {
         outstanding.unanswered(true);
         assert!(matches!(outstanding.advice(), Advice::Wait(2, _)));
         outstanding.answered(&[]);
-        assert_eq!(outstanding.advice(), Advice::GoOnMeanwhile, "the abandoned one is still there");
+        assert_eq!(outstanding.advice(), Advice::GoOnMeanwhile, "the abandoned one is still remembered");
         outstanding.answered(&[backend(1)]);
         assert_eq!(outstanding.advice(), Advice::GoOn);
     }

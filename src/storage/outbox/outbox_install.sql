@@ -17,8 +17,8 @@ WITH found AS (
     LEFT JOIN pg_catalog.pg_attribute AS team ON team.attrelid = c.oid AND team.attname = $5 AND team.attnum > 0 AND NOT team.attisdropped
     WHERE n.nspname = $1 AND c.relname = $2
 ),
--- An older installation goes first, with its triggers: its function may have another name (the table was restored or made anew),
--- and to drop a trigger by itself one must own the table.
+-- An older installation goes first, with its triggers: its function may have another name (the table was restored or made again),
+-- and to drop only a trigger one must own the table.
 old AS (
     SELECT COALESCE(string_agg(DISTINCT format('DROP FUNCTION %s CASCADE;', p.oid::regprocedure), ' '), '') AS drops
     FROM pg_catalog.pg_proc AS p LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = p.oid
@@ -28,7 +28,7 @@ old AS (
 )
 SELECT CASE
            WHEN f.oid IS NULL THEN format('there is no table %s.%s', $1, $2)
-           WHEN f.kind = 'p' OR f.is_partition THEN format('%s.%s is partitioned: a row that moves to another partition cannot be told from a new one, and its status would be published anew; publish from the backend instead', $1, $2)
+           WHEN f.kind = 'p' OR f.is_partition THEN format('%s.%s is partitioned: a row that moves to another partition cannot be told from a new one, and its status would be published again; publish from the backend instead', $1, $2)
            WHEN f.kind <> 'r' THEN format('%s.%s is no table', $1, $2)
            WHEN f.id_type IS NULL THEN format('%s.%s has no column %s; --id-column names it', $1, $2, $3)
            WHEN f.id_type <> 'uuid' THEN format('column %s is of type %s; event ids are uuid', $3, f.id_type)

@@ -12,7 +12,7 @@ use crate::storage::transaction::Limits;
 /// What the gauges show of the database.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Backlog {
-    /// Expired rows that are still there.
+    /// Expired rows that exist.
     pub expired: i64,
     /// Since the oldest of them expired; zero without any.
     #[sqlx(try_from = "Interval")]

@@ -1,6 +1,6 @@
 //! Who does a pass over the whole table now: one row a pass, by the database's clock.
 //!
-//! The three rules are exact without it; the lease only keeps replicas from doing the same work twice. It ends by itself
+//! The three rules are exact without it; the lease only keeps replicas from doing the same work twice. It expires
 //! after some seconds, so a holder that died blocks nobody for longer. Every deleting transaction of a pass renews it and
 //! deletes nothing where another has taken it.
 //!
@@ -137,7 +137,7 @@ impl Database {
     /// Releases the lease, and notes when the pass completed, if it did.
     ///
     /// # Errors
-    /// If the database does not answer or refuses. Then the lease ends by itself.
+    /// If the database does not answer or refuses. Then the lease expires.
     pub async fn lease_release(&self, lease: HeldLease<'_>, completed: bool) -> Result<(), StorageError> {
         let mut tx = self.begin(Limits::SHORT, "release the lease").await?;
         let statement = query(sql!("lease_release.sql"));

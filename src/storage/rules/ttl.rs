@@ -18,7 +18,7 @@ use crate::storage::transaction::Limits;
 
 /// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
 ///
-/// So rows of one instant need no order among each other, which an index has only by chance and a sort would have to make anew for each
+/// So rows of one instant need no order among each other, which an index has only by chance and a sort would have to make again for each
 /// batch: the rows that were deleted are gone, and those that stayed are few.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TtlPlace {

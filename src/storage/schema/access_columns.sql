@@ -1,4 +1,4 @@
--- Fails where a column that a delete compares is not there, or not of a type that can be compared so.
+-- Fails where a column that a delete compares is missing, or not of a type that can be compared so.
 SELECT EXISTS (
     SELECT FROM ONLY public.snapshots
     WHERE false

@@ -271,7 +271,7 @@ async fn migrate_tells_of_an_older_trigger_whose_columns_have_other_names() {
     assert_eq!((&trigger["on_insert"], &trigger["outdated"]), (&true.into(), &true.into()));
     assert_eq!(trigger["problem"], "it was installed by an older version");
     let worker = world.worker().await;
-    let anew = "the outbox's trigger is to be installed anew, by `outbox install`";
+    let anew = "the outbox's trigger is outdated: run `outbox install` again";
     eventually("the worker to say so", async || !worker.logged(anew).is_empty()).await;
     tokio::time::sleep(Duration::from_secs(2)).await; // some looks at the outbox
     assert_eq!(worker.logged(anew).len(), 1, "once");
