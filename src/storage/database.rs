@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::connection::database_url;
 use super::connection::pool::ConnectionPool;
 use super::error::StorageError;
-use super::transaction::Limits;
+use super::limits::Limits;
 use crate::config::ConfigError;
 
 /// The database, with a small pool: a batch, two passes and a probe at most are under way at once.

@@ -1,10 +1,6 @@
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
-
-use super::connection::connect::ConnectFailure;
-use super::schema::access::AccessError;
+use super::connection::connect::{ConnectFailure, is_fatal};
 
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +37,6 @@ enum Cause {
 /// What PostgreSQL says, without the line of its source that sqlx appends.
 fn text(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
-}
-
-/// Whether it ended the connection.
-pub(super) fn is_fatal(error: &dyn DatabaseError) -> bool {
-    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
-    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// What a failure says about the statement and about the database.
@@ -93,8 +83,8 @@ impl StorageError {
     }
 
     /// The role or the table is such that a delete would miss rows without an error.
-    pub(super) fn no_access(operation: &'static str, error: &AccessError) -> Self {
-        Self { operation, cause: Cause::NoAccess(error.to_string()) }
+    pub(super) const fn no_access(operation: &'static str, reason: String) -> Self {
+        Self { operation, cause: Cause::NoAccess(reason) }
     }
 
     /// Whether the role or the table is such that a delete would miss rows without an error.

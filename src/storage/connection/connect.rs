@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgSeverity, PgSslMode};
 use sqlx::{ConnectOptions, Connection};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -91,7 +92,7 @@ impl From<sqlx::Error> for ConnectFailure {
             sqlx::Error::Database(error) => Self::Refused {
                 code: error.code().unwrap_or_default().into_owned(),
                 message: line(error.message()),
-                fatal: crate::storage::error::is_fatal(&*error),
+                fatal: is_fatal(&*error),
             },
             other => Self::Other(line(&other.to_string())),
         }
@@ -164,6 +165,12 @@ pub(in crate::storage) async fn try_out(options: &PgConnectOptions) -> Result<()
         connection.close().await
     };
     timeout(CONNECT_WITHIN, attempt).await.map_or(Err(ConnectFailure::Silence(CONNECT_WITHIN)), |done| Ok(done?))
+}
+
+/// Whether it ended the connection.
+pub(in crate::storage) fn is_fatal(error: &dyn DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// A foreign key of another table of the backend that refers to snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

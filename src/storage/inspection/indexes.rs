@@ -1,7 +1,7 @@
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// The work that an index is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

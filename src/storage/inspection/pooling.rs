@@ -3,8 +3,8 @@ use tokio::time::timeout;
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::query_as;
-use crate::storage::transaction::Limits;
 
 /// What lies between the program and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

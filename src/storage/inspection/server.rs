@@ -2,8 +2,8 @@ use time::OffsetDateTime;
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// What the server says of itself and of the role.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]

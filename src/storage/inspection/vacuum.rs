@@ -3,8 +3,8 @@ use std::time::Duration;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// How the space of deleted rows is made usable again.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,8 +3,8 @@ use sqlx::AssertSqlSafe;
 use super::trigger::{OutboxColumns, OutboxTrigger, VERSION};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// What the trigger shall watch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::{Interval, whole_seconds};
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// A recorded status change.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

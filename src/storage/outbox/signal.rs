@@ -5,8 +5,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_as};
-use crate::storage::transaction::Limits;
 
 /// Tells when the backend has recorded something, where the connection allows it: behind a pooler in transaction mode no notification
 /// arrives, so there the outbox is polled.

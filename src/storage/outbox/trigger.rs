@@ -2,8 +2,8 @@ use std::fmt;
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// Of the text of the trigger's function: `migrate` replaces those of an older one.
 pub(super) const VERSION: i32 = 2;

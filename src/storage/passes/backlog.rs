@@ -6,8 +6,8 @@ use crate::policy::PassName;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// What the gauges show of the database.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_as, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// The moment of the next delete is never further ahead than this, with some seconds for good measure: two deleters at most, each with a
 /// batch of a second. Beyond it, the database's clock has stepped back since.

@@ -15,9 +15,10 @@ use crate::policy::PassName;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
+use crate::storage::limits::Limits;
 use crate::storage::schema::access::Problems;
 use crate::storage::statement::{Statement, query, query_as, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// What one replica at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +159,7 @@ pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_
     let statement =
         query_as(sql!("lease_renew_to_delete.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
     let Answer { is_ours, problems } = tx.fetch_one(bound(statement, lease)).await?;
-    problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), &error))?;
+    problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), error.to_string()))?;
     Ok(is_ours)
 }
 

@@ -4,8 +4,9 @@ use super::ttl::as_interval;
 use crate::policy::RetentionPolicy;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_as, query_scalar, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// A row of the retention policy, with the snapshots that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]

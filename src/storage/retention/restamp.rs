@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::ttl::as_interval;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// What a restamp does to the rows of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]

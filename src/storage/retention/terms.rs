@@ -42,7 +42,7 @@ impl Terms {
         }
         let statement = query_as(sql!("terms.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
         let answer: Answer = tx.fetch_one(statement.bind(event_ids)).await?;
-        answer.problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), &error))?;
+        answer.problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), error.to_string()))?;
         Ok(Self {
             policy: from_rows(answer.types.into_iter().zip(answer.keep)),
             may_keep: answer.may_keep,
@@ -57,7 +57,7 @@ impl Terms {
     pub(in crate::storage) fn check_still_seen(&self, bound_now: bool) -> Result<(), StorageError> {
         if bound_now && !self.bound {
             let problem = "row-level security has just begun to bind it".to_owned();
-            return Err(StorageError::no_access("delete snapshots", &AccessError::Role(vec![problem])));
+            return Err(StorageError::no_access("delete snapshots", AccessError::Role(vec![problem]).to_string()));
         }
         Ok(())
     }

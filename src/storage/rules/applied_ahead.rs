@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::policy::EventEnd;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::retention::terms::Terms;
 use crate::storage::schema::access;
 use crate::storage::statement::{query, query_as, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// Entries deleted per transaction.
 const ENTRIES_PER_BATCH: u32 = 5_000;

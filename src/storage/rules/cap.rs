@@ -13,11 +13,11 @@ use super::timestamp::Timestamp;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::passes::lease::HeldLease;
 use crate::storage::passes::{delete_budget, lease};
 use crate::storage::schema::access;
 use crate::storage::statement::{Statement, query_as, query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// A team with more snapshots than the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use super::applied_ahead;
 use crate::policy::{EventEnd, RetentionPolicy, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::retention::terms::Terms;
 use crate::storage::statement::{Statement, query_as, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// What became of an event end.
 #[derive(Debug, Clone, PartialEq, Eq)]

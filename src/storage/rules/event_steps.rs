@@ -16,9 +16,10 @@ use super::step_size::StepSize;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
+use crate::storage::limits::Limits;
 use crate::storage::retention::terms::Terms;
 use crate::storage::statement::{query_as, query_scalar, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// Ids that are found at a time.
 const ROWS_PER_PAGE: i64 = 100_000;

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::retention::terms::Terms;
 use crate::storage::statement::query;
-use crate::storage::transaction::Limits;
 
 /// It compares every column that the real one does: a column that was renamed, or has another type, fails each event.
 const DELETE_NOTHING: &str = r"

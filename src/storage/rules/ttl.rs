@@ -11,10 +11,10 @@ use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::{Interval, whole_seconds};
+use crate::storage::limits::Limits;
 use crate::storage::passes::lease::HeldLease;
 use crate::storage::passes::{delete_budget, lease};
 use crate::storage::statement::{Statement, query_as, query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// A place in the order of a sweep: an instant, without the rows of that instant that could not be deleted.
 ///

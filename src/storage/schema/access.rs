@@ -1,8 +1,9 @@
 use super::migrations::missing;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, query_scalar, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// Why the worker refuses to run on this database with this role; each says the fix.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Database {
 /// Fails where a delete, or a search for what to delete, would miss rows without an error.
 pub(in crate::storage) async fn require(tx: &mut Tx) -> Result<(), StorageError> {
     let problems = problems(tx).await?;
-    problems.refuse().map_err(|error| StorageError::no_access(WHAT, &error))
+    problems.refuse().map_err(|error| StorageError::no_access(WHAT, error.to_string()))
 }
 
 async fn problems(tx: &mut Tx) -> Result<Problems, StorageError> {

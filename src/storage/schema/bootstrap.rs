@@ -1,7 +1,7 @@
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// Any number that is ours.
 const LOCK: i64 = 0x0073_6e61_7073_686f;

@@ -10,8 +10,8 @@ use super::migrations::record_alone;
 use crate::storage::connection::connect::{self, ConnectFailure};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 const WHAT: &str = "build the index";
 /// Between two questions whether another session has built it.

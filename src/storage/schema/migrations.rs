@@ -2,8 +2,9 @@ use sqlx::migrate::{Migration, Migrator};
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query, query_as, query_scalar};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// The files, in order, with their checksums and the `-- no-transaction` mark.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

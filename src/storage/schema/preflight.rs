@@ -2,8 +2,8 @@ use super::migrate_error::MigrateError;
 use super::table_shape::{self, Misshape};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// Which of the tables exist.
 #[derive(sqlx::FromRow)]

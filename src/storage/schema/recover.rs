@@ -4,8 +4,8 @@ use super::migrate_error::MigrateError;
 use super::migrations::record_alone;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// Tables, functions, triggers, schemas, columns, and rows under a key.
 const ALREADY_EXISTS: [&str; 6] = ["42P07", "42723", "42710", "42P06", "42701", "23505"];

@@ -4,7 +4,7 @@ use super::build_index::build_index;
 use super::migrations::record;
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
-use crate::storage::transaction::Limits;
+use crate::storage::limits::Limits;
 
 /// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock time-out apart.
 pub(super) const TRIES_AGAINST_LOCKS: u32 = 10;

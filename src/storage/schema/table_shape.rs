@@ -2,8 +2,9 @@
 
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::{Limits, Tx};
+use crate::storage::transaction::Tx;
 
 /// A reason why the worker cannot be trusted with the table.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

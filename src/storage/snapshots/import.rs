@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{Statement, query_scalar, sql};
-use crate::storage::transaction::Limits;
 
 /// A row to insert as it is, with the id and the times it has.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use super::model::{SnapshotFilter, SnapshotMetadata, StoredSnapshot};
 use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// A page of a list, unless another length is asked for.
 const ROWS_PER_PAGE: u32 = 100;

@@ -8,9 +8,9 @@ use crate::config::ConfigError;
 use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
+use crate::storage::limits::Limits;
 use crate::storage::retention::policy;
 use crate::storage::statement::{query, query_as, sql};
-use crate::storage::transaction::Limits;
 
 /// The storage of snapshots for several writers at once: each call is one transaction within one team, under row-level
 /// security, with `app.current_team_id` set for that transaction only. So it works through a pooler in transaction mode,
