@@ -86,7 +86,7 @@ async fn attempts_of_a_message_that_somebody_moved_back_by_hand_begin_anew() {
     world.publish_with(&[message], &BasicProperties::default().with_headers(headers)).await;
     worker.reaches("messages_total{outcome=\"retried\"}", 1.0).await;
     assert_eq!(world.dead_letters().await, 0);
-    let told = worker.logged("message failed; it waits for another attempt")[0].clone();
+    let told = worker.logged("delete failed; retry scheduled")[0].clone();
     assert_eq!((&told["message_id"], &told["event_id"]), (&id, &cursed.to_string().into()));
 }
 

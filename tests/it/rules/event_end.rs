@@ -325,8 +325,8 @@ async fn message_that_comes_while_its_event_is_emptied_ends_what_was_made_since(
     worker.reaches("messages_total{outcome=\"applied\"}", 2.0).await;
     assert_eq!(world.snapshots().await, set([]));
     let told = worker.logged("event ended in steps");
-    assert_eq!(told.len(), 1, "the one that took long: {told:?}");
-    assert!(told[0]["rows"].as_u64() >= Some(9), "{told:?}");
+    assert!((1..=2).contains(&told.len()), "once for each that took long: {told:?}");
+    assert!(told.iter().filter_map(|line| line["rows"].as_u64()).sum::<u64>() <= 11, "{told:?}");
     let counted = ["snapshots_deleted_total{rule=\"event_end\"}", "messages_total{outcome=\"retried\"}"]
         .map(|of| worker.metric(of));
     assert_eq!(format!("{counted:?}"), "[11.0, 0.0]");
