@@ -8,7 +8,7 @@ FROM (
     SELECT p.oid::regprocedure::text AS function, says, COALESCE(n.nspname, says ->> 'schema') AS schema, COALESCE(c.relname, says ->> 'table') AS name,
            fires.on_insert, fires.on_update AND fires.all_enabled AND (fires.on_insert OR NOT COALESCE((says ->> 'on_insert')::bool, false)) AS enabled,
            CASE
-               WHEN c.oid IS NULL THEN 'its table was dropped and made again, and nothing is recorded'
+               WHEN c.oid IS NULL THEN 'its table was dropped or replaced, and nothing is recorded'
                WHEN COALESCE((says ->> 'version')::int, 1) < $1 THEN 'it was installed by an older version'
                WHEN p.proname <> 'record_status_of_' || c.oid AND (says ->> 'schema', says ->> 'table') IS DISTINCT FROM (n.nspname::text, c.relname::text)
                    THEN 'it was installed for another table, and nothing is recorded'

@@ -898,7 +898,7 @@ async fn table_that_was_made_anew_is_told_from_one_without_a_trigger() {
         .sql("DROP TABLE public.events CASCADE; CREATE TABLE public.events (id UUID PRIMARY KEY, status TEXT, team_id UUID)")
         .await;
     let (problem, doctor) = told(&world).await;
-    assert_eq!(problem, "its table was dropped or made anew, and nothing is recorded");
+    assert_eq!(problem, "its table was dropped or replaced, and nothing is recorded");
     assert!(doctor.starts_with("failed") && doctor.contains("public.events"), "{doctor}");
     world.run(&["outbox", "install", "--team-column", "team_id"]).await;
     assert_eq!(told(&world).await.0, "");
