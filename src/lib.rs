@@ -4,6 +4,14 @@
 //! - [`StatusMessage`] is one status change of an event, [`StatusPublisher`] publishes it, confirmed;
 //! - [`SnapshotStore`] creates, reads and deletes snapshots, each call within one team.
 //!
+//! # Features
+//!
+//! | feature | has | builds |
+//! |---|---|---|
+//! | `publisher` | [`StatusMessage`], [`StatusPublisher`] | lapin, no sqlx |
+//! | `store` | [`StatusMessage`], [`SnapshotStore`] | sqlx, no lapin |
+//! | `worker`, the default | everything, with the binary | both, clap, axum and more |
+//!
 //! # The map
 //!
 //! A status message, from RabbitMQ to deleted rows:
@@ -50,6 +58,7 @@
 //! | `telemetry` | logs, metrics, health |
 //! | `config` | flags and environment variables, one file per topic |
 //! | `lifecycle` | signals, soft and hard stop, tracked tasks |
+//! | `setting` | arguments that cannot be used, by name |
 //! | `backoff` `clock` `closed_set` `network` | growing delays; the only `now()`; enums of names; the first address that answers |
 //!
 //! Imports lead down, from `cli` to `message`, and never in a circle; `tests/structure` checks it.
@@ -74,42 +83,70 @@
 //! | delete budget | the rows per second that all passes of all replicas may delete together |
 //! | outbox | the table of status changes that wait to be published |
 
+// A program that takes a part of the library compiles whole modules. What only other parts use in them is no mistake there; the
+// default, which has all, checks it.
+#![cfg_attr(not(feature = "worker"), allow(dead_code, unused_imports, unused_macros))]
+
+#[cfg(any(feature = "publisher", feature = "store"))]
 mod backoff;
+#[cfg(feature = "publisher")]
 mod clock;
 mod closed_set;
-mod dead_letters;
-mod doctor;
-mod http;
-mod import;
 mod message;
+#[cfg(any(feature = "publisher", feature = "store"))]
 mod network;
+mod setting;
+
+#[cfg(feature = "worker")]
+mod dead_letters;
+#[cfg(feature = "worker")]
+mod doctor;
+#[cfg(feature = "worker")]
+mod http;
+#[cfg(feature = "worker")]
+mod import;
+#[cfg(feature = "worker")]
 mod outbox;
+#[cfg(feature = "worker")]
 mod publish_file;
+#[cfg(feature = "worker")]
 mod terminal;
 
 // Not for users of the library: for the binary, and for tests.
+#[cfg(feature = "publisher")]
 #[doc(hidden)]
 pub mod broker;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod config;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod lifecycle;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod monitor;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod passes;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod pipeline;
+#[cfg(feature = "store")]
 #[doc(hidden)]
 pub mod policy;
+#[cfg(feature = "store")]
 #[doc(hidden)]
 pub mod storage;
+#[cfg(feature = "worker")]
 #[doc(hidden)]
 pub mod telemetry;
 
+#[cfg(feature = "publisher")]
 pub use broker::{PublishError, StatusPublisher};
-pub use config::{ConfigError, Setting};
-pub use message::{EventStatus, InvalidStatusMessage, StatusMessage};
-pub use storage::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};
+pub use message::{EventStatus, InvalidStatusMessage, Reason, StatusMessage, UnknownStatus};
+pub use setting::{ConfigError, Setting};
+#[cfg(feature = "store")]
+pub use storage::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StorageError, StoreError};

@@ -28,19 +28,19 @@ impl ConnectFailure {
     pub(super) fn fix(&self, encrypted: bool) -> &'static str {
         match self {
             Self::TimedOut => {
-                "look for a firewall or a wrong address in AMQP_URL; a port for TLS does not answer amqp://"
+                "look for a firewall or a wrong address in the broker's URL; a port for TLS does not answer amqp://"
             }
             Self::Unreachable(_) | Self::NoBroker if encrypted => {
-                "correct host and port in AMQP_URL; amqps needs a port for TLS, the host's name in the certificate, and its authority among the system's or in cacertfile="
+                "correct host and port in the broker's URL; amqps needs a port for TLS, the host's name in the certificate, and its authority among the system's or in cacertfile="
             }
             Self::Unreachable(_) | Self::NoBroker => {
-                "start RabbitMQ, or correct host and port in AMQP_URL; a port for TLS needs amqps://"
+                "start RabbitMQ, or correct host and port in the broker's URL; a port for TLS needs amqps://"
             }
             Self::Refused(error) if is_not_allowed(error) => {
-                "correct the virtual host in AMQP_URL (the vhost / is written %2f, as in amqp://…/%2f), or give the user access to it: rabbitmqctl set_permissions"
+                "correct the virtual host in the broker's URL (the vhost / is written %2f, as in amqp://…/%2f), or give the user access to it: rabbitmqctl set_permissions"
             }
             Self::Refused(error) if soft_error(error) == Some(AMQPSoftError::ACCESSREFUSED) => {
-                "correct user and password in AMQP_URL; RabbitMQ accepts the user guest from its own machine only"
+                "correct user and password in the broker's URL; RabbitMQ accepts the user guest from its own machine only"
             }
             Self::Refused(_) => "see RabbitMQ's log for the reason",
         }

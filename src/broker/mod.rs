@@ -16,34 +16,43 @@
 
 mod connect_failure;
 mod connection;
+#[cfg(feature = "worker")]
 mod consume;
+#[cfg(feature = "worker")]
 mod dead_letters;
 mod error;
 mod headers;
+#[cfg(feature = "worker")]
 mod inspection;
 mod publish;
 mod reply;
+#[cfg(feature = "worker")]
 mod topology;
 
 pub use connect_failure::ConnectFailure;
 pub use connection::address::BrokerAddress;
-pub use connection::greeting::{Greeting, greeting};
-pub use consume::delivery::{ChannelGone, Delivery};
-pub use consume::subscription::{Subscription, SubscriptionEnd};
-pub use dead_letters::export::ExportedLetter;
-pub use dead_letters::held_letter::HeldLetter;
-pub use dead_letters::queue::DeadLetterQueue;
-pub use dead_letters::read::DeadLetter;
 pub use error::BrokerError;
-pub use inspection::compare::Comparison;
-pub use inspection::inspect::{Inspection, QueueState};
 pub use publish::error::PublishError;
 pub use publish::outgoing::Outgoing;
 pub use publish::publisher::Publisher;
-pub use publish::republish::{dead_letter, retry_copy};
 pub use publish::status_publisher::StatusPublisher;
-pub use publish::stream::{PublishReport, PublishStream};
-pub(crate) use topology::declare::{TOPIC_NEEDED, is_direct_exchange};
-pub use topology::depth::{QueueDepths, QueueWatch};
-pub use topology::ensure::restore_topology;
-pub use topology::names::Topology;
+
+#[cfg(feature = "worker")]
+pub(crate) use self::topology::declare::{TOPIC_NEEDED, is_direct_exchange};
+#[cfg(feature = "worker")]
+pub use self::{
+    connection::greeting::{Greeting, greeting},
+    consume::delivery::{ChannelGone, Delivery},
+    consume::subscription::{Subscription, SubscriptionEnd},
+    dead_letters::export::ExportedLetter,
+    dead_letters::held_letter::HeldLetter,
+    dead_letters::queue::DeadLetterQueue,
+    dead_letters::read::DeadLetter,
+    inspection::compare::Comparison,
+    inspection::inspect::{Inspection, QueueState},
+    publish::republish::{dead_letter, retry_copy},
+    publish::stream::{PublishReport, PublishStream},
+    topology::depth::{QueueDepths, QueueWatch},
+    topology::ensure::restore_topology,
+    topology::names::Topology,
+};

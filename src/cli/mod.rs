@@ -29,7 +29,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::usage_error::UsageError;
-use crate::config::{ConfigError, LogOptions};
+use crate::config::{LogOptions, variable_of};
+use crate::setting::ConfigError;
 use crate::telemetry::{Logging, Stderr};
 
 /// Keeps the snapshots table of a venue-booking backend clean
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
         Ok(code) => (code, None),
         Err(error) => match error.downcast_ref() {
             Some(ConfigError { setting, allowed, .. }) => {
-                let variable = setting.as_str();
+                let variable = variable_of(*setting);
                 (ExitCode::from(2), Some(anyhow::anyhow!("{variable} is missing or unusable; allowed: {allowed}")))
             }
             None if error.is::<UsageError>() => (ExitCode::from(2), Some(error)),

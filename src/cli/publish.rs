@@ -13,7 +13,7 @@ use super::output::{OutputOptions, progress, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
-use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage, json_schema};
+use crate::message::{EventStatus, StatusMessage};
 use crate::publish_file::FilePublication;
 use crate::terminal::{Table, counted, if_it_fits};
 
@@ -72,7 +72,7 @@ struct Many {
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
-            write_stdout(json_schema().as_bytes())?;
+            write_stdout(StatusMessage::json_schema().as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         let address = BrokerAddress::parse(self.broker.amqp_url.as_ref())?;
@@ -120,7 +120,7 @@ impl Options {
             step: self.step,
             occurred_at: self.occurred_at.unwrap_or_else(clock::now),
         };
-        message.check_time(clock::now()).map_err(InvalidStatusMessage::from)?;
+        message.check_time(clock::now())?;
         let outgoing = Outgoing::status(&self.broker.exchange, &message)?;
         for answer in publisher.publish(&[&outgoing]).await {
             answer.context("the message was not published")?;

@@ -1,12 +1,11 @@
 //! Configuration, one file per topic: flags, or environment variables of the same meaning; the flag wins.
 //!
 //! Each value is checked when it is read, at the start. Secrets are taken as they are, so that no error quotes them, and
-//! checked by the module that understands them, which answers with a [`ConfigError`].
+//! checked by the module that understands them, which answers with a [`ConfigError`](crate::setting::ConfigError).
 
 mod broker;
 mod database;
 mod duration;
-mod error;
 mod http;
 mod log;
 mod passes;
@@ -18,10 +17,9 @@ pub(crate) use broker::name as broker_name;
 pub use broker::{BrokerOptions, MessageOptions, TopologyMode};
 pub use database::DatabaseOptions;
 pub use duration::parse_duration;
-pub use error::{ConfigError, Setting};
 pub use http::HttpOptions;
 pub use log::{LogFormat, LogOptions};
 pub use passes::{CapOption, DeleteRate, PassOptions, RateOption};
 pub use process::{Environment, ProcessOptions};
 pub use secret_files::{SecretFileError, values_from_files};
-pub use variables::{variable, variable_names};
+pub use variables::{variable, variable_names, variable_of};

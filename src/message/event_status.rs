@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::closed_set::closed_set;
 
@@ -49,9 +49,16 @@ impl FromStr for EventStatus {
     }
 }
 
+impl<'de> Deserialize<'de> for EventStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The text names none of the five statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("status is not one of lead, option, confirmed, cancelled, blocked")]
+#[non_exhaustive]
 pub struct UnknownStatus;
 
 #[cfg(test)]
@@ -82,6 +89,8 @@ mod tests {
     fn statuses_are_shown_by_the_name_they_are_read_by() {
         for status in EventStatus::ALL {
             assert_eq!(status.to_string().parse(), Ok(status));
+            let json = serde_json::to_string(&status).unwrap();
+            assert_eq!(serde_json::from_str::<EventStatus>(&json.to_uppercase()).unwrap(), status);
         }
     }
 }

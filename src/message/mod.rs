@@ -6,7 +6,6 @@ mod event_status;
 mod field;
 mod instant;
 mod reject;
-mod schema;
 mod status_message;
 
 pub use decode::decode;
@@ -14,5 +13,4 @@ pub use envelope::Envelope;
 pub use event_status::{EventStatus, UnknownStatus};
 pub use instant::instant;
 pub use reject::{Reason, Reject};
-pub use schema::json_schema;
 pub use status_message::{InvalidStatusMessage, StatusMessage};

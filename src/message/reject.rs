@@ -4,6 +4,7 @@ use crate::closed_set::closed_set;
 
 closed_set! {
     /// Why a message is in the dead-letter queue: the header `lifecycle-reason` and the metric's label.
+    #[non_exhaustive]
     pub enum Reason {
         /// Larger than the limit; it was not parsed.
         TooLarge = "too_large",

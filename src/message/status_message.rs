@@ -1,4 +1,4 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
@@ -24,7 +24,11 @@ const AHEAD_AT_MOST: Duration = Duration::minutes(5);
 /// assert_eq!(again, message);
 /// # Ok::<(), snapshot_lifecycle::InvalidStatusMessage>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+///
+/// [`from_json`](Self::from_json) reads a body as the worker does. `Deserialize` is for programs that pass messages on among
+/// themselves: it reads what `Serialize` has written, and an unusable `message_id` or `step` is an error there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StatusMessage {
     /// For tracing and for finding the message again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +83,7 @@ impl StatusMessage {
     /// of Greenwich.
     pub fn to_json(&self) -> Result<Vec<u8>, InvalidStatusMessage> {
         let invalid = || InvalidStatusMessage {
-            reason: Reason::InvalidMessage.as_str(),
+            reason: Reason::InvalidMessage,
             error: "occurred_at cannot be written in RFC 3339".to_owned(),
         };
         let in_utc = self.occurred_at.checked_to_offset(UtcOffset::UTC).ok_or_else(invalid)?;
@@ -89,23 +93,27 @@ impl StatusMessage {
         serde_json::to_vec(self).map_err(|_| invalid())
     }
 
-    /// Checks that the status has been reached by the time `now`, allowing for the difference between two machines' clocks. A time in the
+    /// Checks, as the worker does, that the status has been reached by the time `now`, allowing for the difference between two machines' clocks. A time in the
     /// future would delete snapshots that are made until then.
     ///
     /// # Errors
     /// [`Reason::InvalidMessage`] if `occurred_at` is more than five minutes ahead of `now`.
-    pub(crate) fn check_time(&self, now: OffsetDateTime) -> Result<(), Reject> {
+    pub fn check_time(&self, now: OffsetDateTime) -> Result<(), InvalidStatusMessage> {
         if self.occurred_at - now <= AHEAD_AT_MOST {
             return Ok(());
         }
         let text = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
         let (occurred_at, now) = (text(self.occurred_at), text(now));
-        Err(Reject::new(
-            Reason::InvalidMessage,
-            format!(
-                "occurred_at {occurred_at} is more than five minutes ahead of the clock here, {now}; is it local time with a Z?"
-            ),
-        ))
+        let error = format!(
+            "occurred_at {occurred_at} is more than five minutes ahead of the clock here, {now}; is it local time with a Z?"
+        );
+        Err(InvalidStatusMessage { reason: Reason::InvalidMessage, error })
+    }
+
+    /// JSON Schema (draft 2020-12) of the body, as `snapshot-lifecycle publish --schema` prints it.
+    #[must_use]
+    pub const fn json_schema() -> &'static str {
+        include_str!("status_message.schema.json")
     }
 
     /// `event.status.<status>`.
@@ -117,16 +125,23 @@ impl StatusMessage {
 
 impl From<Reject> for InvalidStatusMessage {
     fn from(reject: Reject) -> Self {
-        Self { reason: reject.reason.as_str(), error: reject.error }
+        Self { reason: reject.reason, error: reject.error }
+    }
+}
+
+impl From<InvalidStatusMessage> for Reject {
+    fn from(invalid: InvalidStatusMessage) -> Self {
+        Self::new(invalid.reason, invalid.error)
     }
 }
 
 /// A status message that the worker would dead-letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {error}")]
+#[non_exhaustive]
 pub struct InvalidStatusMessage {
     /// The reason it would be dead-lettered with.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What is wrong with it.
     pub error: String,
 }
@@ -151,14 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn schema_is_json_and_names_every_status() {
+        let schema: serde_json::Value = serde_json::from_str(StatusMessage::json_schema()).unwrap();
+        let pattern = schema["properties"]["status"]["pattern"].as_str().unwrap();
+        for status in EventStatus::ALL {
+            for letter in status.as_str().chars() {
+                let class = format!("[{}{letter}]", letter.to_ascii_uppercase());
+                assert!(pattern.contains(&class), "{status} is not in {pattern}");
+            }
+        }
+    }
+
+    #[test]
     fn message_is_read_as_it_was_written_and_its_time_must_fit_rfc_3339() {
         let at = datetime!(2026-01-05 12:00:00.25 +01:00);
         let message = StatusMessage::new(Uuid::from_u128(1), EventStatus::Cancelled, at)
             .with_team_id(Uuid::from_u128(2))
             .with_message_id(Uuid::from_u128(3));
-        assert_eq!(StatusMessage::from_json(&message.to_json().unwrap()), Ok(message.clone()));
+        let body = message.to_json().unwrap();
+        assert_eq!(serde_json::from_slice::<StatusMessage>(&body).unwrap(), message);
+        assert_eq!(StatusMessage::from_json(&body), Ok(message.clone()));
         assert_eq!(message.routing_key(), "event.status.cancelled");
         let without = StatusMessage::new(Uuid::nil(), EventStatus::Lead, datetime!(-0001-01-05 12:00 UTC)).to_json();
-        assert_eq!(without.unwrap_err().reason, "invalid_message");
+        assert_eq!(without.unwrap_err().reason, Reason::InvalidMessage);
     }
 }

@@ -8,7 +8,7 @@ use super::connection::database_url;
 use super::connection::pool::ConnectionPool;
 use super::error::StorageError;
 use super::limits::Limits;
-use crate::config::ConfigError;
+use crate::setting::ConfigError;
 
 /// The database, with a small pool: a batch, two passes and a probe at most are under way at once.
 #[derive(Clone)]

@@ -9,7 +9,7 @@
 //! | `outbox` | the table of recorded status changes, the trigger that fills it, the signal of a commit |
 //! | `schema` | `migrate`, and whether the role and the table let a delete reach every row |
 //! | `inspection` | facts for `doctor` |
-//! | `connection` | from `DATABASE_URL` to a pool whose server answers |
+//! | `connection` | from a URL to a pool whose server answers |
 //! | `transaction`, `statement` | the one way to run SQL |
 //!
 //! A method of [`Database`] begins with the stem of its file, the object, and then says the verb: `ttl_delete_batch` is in `ttl.rs`, its
@@ -29,13 +29,19 @@
 mod connection;
 mod database;
 mod error;
+#[cfg(feature = "worker")]
 mod inspection;
+#[cfg(feature = "worker")]
 mod interval;
 mod limits;
+#[cfg(feature = "worker")]
 mod outbox;
+#[cfg(feature = "worker")]
 mod passes;
 mod retention;
+#[cfg(feature = "worker")]
 mod rules;
+#[cfg(feature = "worker")]
 mod schema;
 mod snapshots;
 mod statement;
@@ -44,33 +50,38 @@ mod transaction;
 pub use connection::connect::ConnectFailure;
 pub use database::Database;
 pub use error::{StorageError, Verdict};
-pub use inspection::connection::Encryption;
-pub use inspection::foreign_keys::ForeignKey;
-pub use inspection::indexes::{Index, RequiredIndex, Work};
-pub use inspection::pooling::Pooling;
-pub use inspection::protection::TableProtection;
-pub use inspection::server::ServerFacts;
-pub use inspection::vacuum::VacuumState;
 pub use limits::Limits;
-pub use outbox::install::{OutboxError, OutboxSource};
-pub use outbox::records::{OutboxBacklog, OutboxRecord};
-pub use outbox::signal::OutboxSignal;
-pub use outbox::trigger::{OutboxColumns, OutboxTrigger};
-pub use passes::backlog::Backlog;
-pub use passes::lease::{HeldLease, LeaseAttempt, LeaseName, outbox_lease};
-pub use retention::policy::{RowsOfType, TypeRetention};
-pub use retention::restamp::{Restamp, RestampBatch};
-pub use rules::batch::{Batch, NextRow};
-pub use rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage};
-pub use rules::event_end::{EventCount, EventEndOutcome, TypeCount};
-pub use rules::event_steps::{EventSteps, StepsOutcome};
-pub use rules::step_size::StepSize;
-pub use rules::ttl::{Expired, TtlPlace};
-pub use schema::access::AccessError;
-pub use schema::migrate::Migrated;
-pub use schema::migrate_error::MigrateError;
-pub use schema::migrations::MigrationState;
-pub use schema::table_shape::Misshape;
-pub use snapshots::import::NewRow;
-pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, StoredSnapshot};
+pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata};
 pub use snapshots::store::{SnapshotStore, StoreError};
+
+#[cfg(feature = "worker")]
+pub use self::{
+    inspection::connection::Encryption,
+    inspection::foreign_keys::ForeignKey,
+    inspection::indexes::{Index, RequiredIndex, Work},
+    inspection::pooling::Pooling,
+    inspection::protection::TableProtection,
+    inspection::server::ServerFacts,
+    inspection::vacuum::VacuumState,
+    outbox::install::{OutboxError, OutboxSource},
+    outbox::records::{OutboxBacklog, OutboxRecord},
+    outbox::signal::OutboxSignal,
+    outbox::trigger::{OutboxColumns, OutboxTrigger},
+    passes::backlog::Backlog,
+    passes::lease::{HeldLease, LeaseAttempt, LeaseName, outbox_lease},
+    retention::restamp::{Restamp, RestampBatch},
+    retention::settings::{RowsOfType, TypeRetention},
+    rules::batch::{Batch, NextRow},
+    rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage},
+    rules::event_end::{EventCount, EventEndOutcome, TypeCount},
+    rules::event_steps::{EventSteps, StepsOutcome},
+    rules::step_size::StepSize,
+    rules::ttl::{Expired, TtlPlace},
+    schema::access::AccessError,
+    schema::migrate::Migrated,
+    schema::migrate_error::MigrateError,
+    schema::migrations::MigrationState,
+    schema::table_shape::Misshape,
+    snapshots::import::NewRow,
+    snapshots::stored::StoredSnapshot,
+};

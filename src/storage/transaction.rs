@@ -95,9 +95,10 @@ impl Database {
             .bind(search_path == SearchPath::Ours);
         let mut attempt = pin!(timeout_at(deadline, async {
             let mut transaction = pool.begin(self.begin_statement(), operation).await?;
-            let backend: Backend =
+            // The columns that follow are the settings.
+            let (pid, began) =
                 settings.fetch_one_on(&mut transaction).await.map_err(StorageError::during(operation))?;
-            Ok((transaction, backend))
+            Ok((transaction, Backend { pid, began }))
         }));
         let begun = attempt.as_mut().await.unwrap_or_else(|_| Err(StorageError::no_answer(operation)));
         // While what has begun is not dropped yet, see `ConnectionPool::reset`.

@@ -47,7 +47,7 @@ fn decode(body: &[u8]) -> Result<StatusMessage, String> {
     let read = StatusMessage::from_json(body);
     let taken = MEMORY.peak_usage().saturating_sub(before);
     assert!(taken <= bound(body), "{taken} bytes for a message of {}", body.len());
-    read.map_err(|invalid| invalid.reason.to_owned())
+    read.map_err(|invalid| invalid.reason.to_string())
 }
 
 /// Like a message: known fields with values of any kind, in any order, some twice, now and then with a byte changed.

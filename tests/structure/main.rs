@@ -11,7 +11,7 @@ use source::{root, sources};
 
 /// From the bottom to the top: a module imports from its own layer and those before it, never from one behind it.
 const LAYERS: [&[&str]; 6] = [
-    &["backoff", "clock", "closed_set", "config", "lifecycle", "network", "terminal"],
+    &["backoff", "clock", "closed_set", "config", "lifecycle", "network", "setting", "terminal"],
     &["message", "policy"],
     &["telemetry"],
     &["broker", "storage"],

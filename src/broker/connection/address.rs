@@ -5,8 +5,8 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::config::{ConfigError, Setting};
 use crate::network::is_loopback;
+use crate::setting::{ConfigError, Setting};
 
 /// A lost connection is noticed after twice this time. RabbitMQ's documentation recommends 5 to 20 seconds (docs/heartbeats).
 const HEARTBEAT_SECONDS: u16 = 10;

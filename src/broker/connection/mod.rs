@@ -7,6 +7,7 @@ mod field_repair;
 mod filtered_stream;
 mod filtering_runtime;
 mod frame_filter;
+#[cfg(feature = "worker")]
 pub(super) mod greeting;
 mod header_shrink;
 mod method_frame;

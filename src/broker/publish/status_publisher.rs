@@ -8,8 +8,8 @@ use super::outgoing::Outgoing;
 use super::publisher::Publisher;
 use crate::backoff::Backoff;
 use crate::broker::connection::address::BrokerAddress;
-use crate::config::ConfigError;
 use crate::message::StatusMessage;
+use crate::setting::ConfigError;
 
 /// Messages in flight at once: the confirms of one group share a deadline.
 const GROUP: usize = 1_000;

@@ -8,8 +8,9 @@ use super::filter::FilterOptions;
 use crate::broker::{BrokerAddress, Topology};
 use crate::cli::interrupt::stop_on_signals;
 use crate::cli::output::{OutputOptions, progress};
-use crate::config::{BrokerOptions, ConfigError, TopologyMode};
+use crate::config::{BrokerOptions, TopologyMode};
 use crate::dead_letters::{DeadLetters, Progress};
+use crate::setting::ConfigError;
 
 /// What each dlq command takes.
 #[derive(Debug, Args)]

@@ -1,13 +1,14 @@
 use crate::broker::BrokerError;
-use crate::config::ConfigError;
+use crate::config::variable_of;
 use crate::doctor::check_id::{CheckId, DatabaseCheck, RabbitmqCheck};
 use crate::doctor::finding::Finding;
+use crate::setting::ConfigError;
 use crate::storage::ConnectFailure;
 
 pub(in crate::doctor) fn unusable_url(check: impl Into<CheckId>, error: &ConfigError) -> Finding {
     Finding::failed(
         check,
-        format!("{} is missing or unusable", error.setting.as_str()),
+        format!("{} is missing or unusable", variable_of(error.setting)),
         format!("set it to {}", error.allowed),
     )
 }

@@ -56,26 +56,26 @@ impl ConnectFailure {
     #[must_use]
     pub fn fix(&self) -> &'static str {
         match self {
-            Self::Silence(_) => "look for a firewall or a wrong address in DATABASE_URL",
+            Self::Silence(_) => "look for a firewall or a wrong address in the database's URL",
             Self::Unreachable { kind: io::ErrorKind::ConnectionRefused, .. } => {
-                "nothing listens there: start PostgreSQL, or correct host and port in DATABASE_URL"
+                "nothing listens there: start PostgreSQL, or correct host and port in the database's URL"
             }
-            Self::Unreachable { .. } => "correct host and port in DATABASE_URL, or repair the network between",
+            Self::Unreachable { .. } => "correct host and port in the database's URL, or repair the network between",
             Self::Tls(_) => {
                 "sslmode=verify-full needs the host's name in the certificate and its authority in sslrootcert=FILE or among the system's"
             }
             Self::Refused { code, message, .. } => match code.as_str() {
                 "28P01" | "28000" => {
-                    "correct user and password in DATABASE_URL (a pooler of Supabase's wants ROLE.PROJECT as the user)"
+                    "correct user and password in the database's URL (a pooler of Supabase's wants ROLE.PROJECT as the user)"
                 }
-                "3D000" => "correct the database's name in DATABASE_URL",
+                "3D000" => "correct the database's name in the database's URL",
                 "53300" => "the server has no connection left: raise max_connections, or go through a pooler",
                 "57P03" => "the server is starting or stopping; try again",
                 _ if message.contains("statement pooling") => "set the pooler to pool_mode = transaction or session",
                 _ => "see the words of the server or the pooler",
             },
             Self::Other(_) => {
-                "see what the driver says, and compare DATABASE_URL with postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
+                "see what the driver says, and compare the URL with postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
             }
         }
     }

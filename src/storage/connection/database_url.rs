@@ -1,4 +1,4 @@
-//! Reading `DATABASE_URL`. sqlx takes any parameter that it does not know and ignores it, so a misspelt `sslmod=verify-full` would
+//! Reading the URL of the database. sqlx takes any parameter that it does not know and ignores it, so a misspelt `sslmod=verify-full` would
 //! go without TLS; and what it says of a URL that it cannot read names no part of it.
 
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use crate::config::{ConfigError, Setting};
+use crate::setting::{ConfigError, Setting};
 
 const UNREADABLE: &str = "the value of a parameter cannot be read: port= and statement-cache-capacity= are numbers, hostaddr= is an IP address";
 const FORM: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
@@ -95,7 +95,7 @@ mod tests {
             ("postgres://u:hidden@h/db?port=x", "port="),
         ] {
             let error = parse(Some(url)).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains("the URL of the database"), "{url}: {error}");
+            assert!(error.contains(why) && error.contains("database_url"), "{url}: {error}");
             assert!(!error.contains("hidden") && !error.contains("bogus"), "{url}: {error}");
         }
         assert!(parse(None).unwrap_err().to_string().contains("postgres://USER"));

@@ -1,4 +1,4 @@
-//! From `DATABASE_URL` to a server that answers, and what is known of connections that got no answer.
+//! From a URL to a server that answers, and what is known of connections that got no answer.
 
 pub(super) mod connect;
 pub(super) mod database_url;

@@ -16,7 +16,7 @@ use crate::storage::statement::{query, query_as, sql};
 
 /// A transaction of ours, by the process that serves it and its start. The start tells it from what the same process does later: behind a
 /// pooler the next transaction on it may be anybody's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::storage) struct Backend {
     pub(in crate::storage) pid: i32,
     pub(in crate::storage) began: OffsetDateTime,
@@ -129,12 +129,6 @@ impl Outstanding {
 
 /// Ends those of the transactions that are still open, and returns those that are over.
 pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> sqlx::Result<Vec<Backend>> {
-    #[derive(sqlx::FromRow)]
-    struct Open {
-        #[sqlx(flatten)]
-        backend: Backend,
-        is_over: bool,
-    }
     const SETTINGS: &str = r"
         SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
                pg_catalog.set_config('statement_timeout', '3s', true)";
@@ -144,9 +138,9 @@ pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> 
         .bind(backends.iter().map(|backend| backend.pid).collect::<Vec<_>>())
         .bind(backends.iter().map(|backend| backend.began).collect::<Vec<_>>())
         .bind(END_WITHIN_MS);
-    let open: Vec<Open> = statement.fetch_all_on(&mut tx).await?;
+    let open: Vec<(i32, OffsetDateTime, bool)> = statement.fetch_all_on(&mut tx).await?;
     tx.commit().await?;
-    let stays = |backend: &Backend| open.iter().any(|open| !open.is_over && open.backend == *backend);
+    let stays = |backend: &Backend| open.contains(&(backend.pid, backend.began, false));
     Ok(backends.iter().copied().filter(|backend| !stays(backend)).collect())
 }
 

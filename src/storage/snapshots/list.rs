@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
-use super::model::{SnapshotFilter, SnapshotMetadata, StoredSnapshot};
+use super::model::{SnapshotFilter, SnapshotMetadata};
+use super::row::MetadataRow;
 use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
@@ -32,17 +33,7 @@ impl Database {
             .bind(after.map(|last| last.id))
             .bind(after.and_then(|last| last.created_at))
             .bind(i64::from(filter.limit.unwrap_or(ROWS_PER_PAGE)));
-        let found = tx.fetch_all(statement).await?;
-        tx.commit(found).await
-    }
-
-    /// A snapshot with its data as the database writes it, whosever it is, expired or not.
-    ///
-    /// # Errors
-    /// If the database does not answer or refuses.
-    pub async fn snapshots_find(&self, id: Uuid) -> Result<Option<StoredSnapshot>, StorageError> {
-        let mut tx = self.begin_with_triggers(Limits::SHORT, "read a snapshot").await?;
-        let found = tx.fetch_optional(query_as(sql!("snapshots_find.sql", "snapshot_columns.sql")).bind(id)).await?;
-        tx.commit(found).await
+        let found: Vec<MetadataRow> = tx.fetch_all(statement).await?;
+        tx.commit(found.into_iter().map(|MetadataRow(metadata)| metadata).collect()).await
     }
 }

@@ -1,7 +1,11 @@
 //! Creating, reading, listing and importing snapshots, on behalf of a team and under its row-level security.
 
+#[cfg(feature = "worker")]
 pub(super) mod import;
 pub(super) mod list;
 pub(super) mod model;
+mod row;
 pub(super) mod store;
+#[cfg(feature = "worker")]
+pub(super) mod stored;
 mod team;

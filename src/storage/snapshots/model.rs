@@ -1,8 +1,7 @@
 //! What a snapshot is to Rust programs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ pub struct NewSnapshot {
 }
 
 /// A snapshot without its data.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotMetadata {
     /// The primary key.
     pub id: Uuid,
@@ -35,7 +34,7 @@ pub struct SnapshotMetadata {
     /// What the page was asked for.
     pub params: Option<Value>,
     /// By the writer's clock or the column's default; older rows may have none. `None` also outside of the years 1 to 9999.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     pub created_at: Option<OffsetDateTime>,
     /// By the database's clock it is not shown from then on. Outside of the years 1 to 9999 the first or the last instant of them.
     #[serde(with = "time::serde::rfc3339")]
@@ -45,27 +44,14 @@ pub struct SnapshotMetadata {
 }
 
 /// A whole snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Everything but the data.
     #[serde(flatten)]
-    #[sqlx(flatten)]
     pub metadata: SnapshotMetadata,
     /// What the page shows. A number that neither an i64, a u64 nor an f64 holds exactly is rounded to an f64, unless the program
     /// has serde_json's feature `arbitrary_precision`.
     pub data: Value,
-}
-
-/// A whole snapshot with its data as the database writes it: every digit of every number.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
-pub struct StoredSnapshot {
-    /// Everything but the data.
-    #[serde(flatten)]
-    #[sqlx(flatten)]
-    pub metadata: SnapshotMetadata,
-    /// What the page shows.
-    #[sqlx(json)]
-    pub data: Box<RawValue>,
 }
 
 /// Which snapshots to list.

@@ -3,9 +3,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, in_our_calendar};
+use super::row::{MetadataRow, SnapshotRow};
 use super::team::act_for;
-use crate::config::ConfigError;
 use crate::policy::Rule;
+use crate::setting::ConfigError;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -89,7 +90,7 @@ impl SnapshotStore {
             .bind(&new.params)
             .bind(&new.data)
             .bind(expires_at);
-        let created = tx.fetch_one(statement).await?;
+        let MetadataRow(created) = tx.fetch_one(statement).await?;
         Ok(tx.commit(created).await?)
     }
 
@@ -101,8 +102,8 @@ impl SnapshotStore {
         let mut tx = self.database.begin_with_triggers(Limits::SHORT, "read a snapshot").await?;
         act_for(&mut tx, team_id).await?;
         let statement = query_as(sql!("store_get.sql", "snapshot_columns.sql")).bind(id).bind(team_id);
-        let found = tx.fetch_optional(statement).await?;
-        Ok(tx.commit(found).await?)
+        let found: Option<SnapshotRow> = tx.fetch_optional(statement).await?;
+        Ok(tx.commit(found.map(|SnapshotRow(snapshot)| snapshot)).await?)
     }
 
     /// The team's snapshots that are not expired, without their data, the newest first.

@@ -156,9 +156,9 @@ async fn time_without_end_and_names_and_dates_beyond_their_limits_are_no_panic()
     world.worker().await.stop().await;
     let patient = publisher(&world).with_timeout(Duration::MAX);
     patient.publish(&message(Uuid::new_v4())).await.unwrap();
-    let late = message(Uuid::new_v4());
     let year_10_000 = time::macros::datetime!(9999-12-31 23:59:59 -2:00);
-    let answer = patient.publish(&StatusMessage { occurred_at: year_10_000, ..late }).await;
+    let late = StatusMessage::new(Uuid::new_v4(), EventStatus::Confirmed, year_10_000);
+    let answer = patient.publish(&late).await;
     assert!(matches!(answer, Err(PublishError::Invalid(_))), "{answer:?}");
     patient.close().await;
     let unnamed = StatusPublisher::new(&world.servers.amqp_url, "x".repeat(256)).unwrap();
