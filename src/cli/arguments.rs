@@ -1,14 +1,16 @@
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Arg, Command, Parser};
+use clap::{Command, Parser};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::output;
 use crate::clock;
-use crate::config::{parse_duration, values_from_files, variable, variable_names};
+use crate::config::{
+    parse_duration, used_variables, values_from_files, variable, variable_named_in, variable_names, variables,
+    with_values,
+};
 use crate::message::instant;
 
 /// Parses arguments, environment and `_FILE` variables. An unusable value ends with exit code 2, and the error names the variable.
@@ -30,7 +32,7 @@ pub(super) fn parse<T: Parser>() -> Result<T, ExitCode> {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
             ErrorKind::UnknownArgument => ExitCode::from(2),
             _ => {
-                if let Some(variable) = named_in(&command, &error.to_string()) {
+                if let Some(variable) = variable_named_in(&command, &error.to_string()) {
                     output::note(&format!("the value is that of the flag or of the environment variable {variable} (or the file that {variable}_FILE names)"));
                 }
                 ExitCode::from(2)
@@ -55,57 +57,6 @@ pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     instant(text).or_else(|| back(text)).ok_or_else(|| {
         "RFC 3339 with an offset, such as 2026-01-05T12:00:00Z, or a duration back from now, such as 1h".to_owned()
     })
-}
-
-/// The variables of the command that is called: files that another command needs may be unreadable.
-fn used_variables(command: &Command) -> Vec<String> {
-    let mut names = Vec::new();
-    // An error is reported later; where parsing fails here, it is a call for help, which needs no value.
-    if let Ok(matches) = command.clone().ignore_errors(true).try_get_matches() {
-        let (mut called, mut matches) = (Some(command), &matches);
-        while let Some(command) = called {
-            names.extend(command.get_arguments().filter_map(variable_of));
-            let Some((name, inner)) = matches.subcommand() else { break };
-            (called, matches) = (command.find_subcommand(name), inner);
-        }
-    }
-    names
-}
-
-fn variables(command: &Command) -> Vec<String> {
-    let mut names: Vec<_> = all_arguments(command).filter_map(variable_of).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-fn all_arguments(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {
-    Box::new(command.get_arguments().chain(command.get_subcommands().flat_map(all_arguments)))
-}
-
-fn variable_of(argument: &Arg) -> Option<String> {
-    Some(argument.get_env()?.to_string_lossy().into_owned())
-}
-
-/// A value from a file is a default: a flag wins over it.
-fn with_values(command: Command, values: &BTreeMap<String, String>) -> Command {
-    command
-        .mut_args(|argument| match variable_of(&argument).and_then(|name| values.get(&name)) {
-            Some(value) => argument.default_value(value.clone()),
-            None => argument,
-        })
-        .mut_subcommands(|subcommand| with_values(subcommand, values))
-}
-
-/// The variable of the argument that the error is about.
-fn named_in(command: &Command, error: &str) -> Option<String> {
-    all_arguments(command)
-        .filter(|argument| {
-            argument
-                .get_long()
-                .is_some_and(|long| error.contains(&format!("'--{long} ")) || error.contains(&format!("'--{long}'")))
-        })
-        .find_map(variable_of)
 }
 
 /// A misspelt variable would be ignored silently. Not an error: Kubernetes sets variables of its own for a service

@@ -1,12 +1,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::output::{OutputOptions, terminal_width};
 use super::worker_options::WorkerOptions;
 use crate::broker::Topology;
-use crate::doctor::{BrokerExpectations, CheckId, Finding, PassIntervals, State, examine_database, examine_rabbitmq};
+use crate::doctor::{BrokerExpectations, CheckId, Finding, PassIntervals, Report, examine_database, examine_rabbitmq};
 use crate::terminal::wrap;
 
 /// Checks configuration, database and broker; one line per check, with the fix. Exit code 1 when a check fails
@@ -24,13 +23,6 @@ pub(super) struct Options {
     worker: WorkerOptions,
     #[command(flatten, next_help_heading = "Output")]
     output: OutputOptions,
-}
-
-#[derive(Debug, Serialize)]
-struct Answer {
-    /// Whether no check failed.
-    ok: bool,
-    checks: Vec<Finding>,
 }
 
 impl Options {
@@ -57,9 +49,9 @@ impl Options {
             probe: self.probe,
         };
         checks.extend(examine_rabbitmq(self.worker.broker.amqp_url.as_ref(), expected).await);
-        let ok = checks.iter().all(|check| check.state != State::Failed);
-        self.output.print_text(&Answer { ok, checks }, lines)?;
-        Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let report = Report::from(checks);
+        self.output.print_text(&report, wrapped)?;
+        Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -70,22 +62,10 @@ fn checks_help() -> String {
     format!("Checks:\n{}", lines.collect::<String>())
 }
 
-/// Before what does not fit on the first line.
+/// Before what does not fit on the first line of a terminal.
 const INDENT: &str = "    ";
 
-/// One line per check, so that `grep` finds it whole; on a terminal broken between words only.
-fn lines(answer: &Answer) -> String {
-    let longest = answer.checks.iter().map(|check| check.check.as_str().len()).max().unwrap_or_default();
-    let line = |Finding { check, state, message, fix }: &Finding| {
-        let fix = fix.as_ref().map(|fix| format!(" -> {fix}")).unwrap_or_default();
-        format!("{:<7}  {check:<longest$}  {message}{fix}", state.as_str())
-    };
-    let count = |state: State| answer.checks.iter().filter(|check| check.state == state).count();
-    let sum = match (count(State::Failed), count(State::Warning)) {
-        (0, 0) => "every check is ok".to_owned(),
-        (failed, warnings) => format!("failed: {failed}, warnings: {warnings}"),
-    };
+fn wrapped(report: &Report) -> String {
     let width = terminal_width().map(|width| width.saturating_sub(INDENT.len()));
-    let lines = answer.checks.iter().map(line).chain([sum]);
-    lines.map(|line| wrap(&line, width).join(&format!("\n{INDENT}")) + "\n").collect()
+    report.lines().map(|line| wrap(&line, width).join(&format!("\n{INDENT}")) + "\n").collect()
 }

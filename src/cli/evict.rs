@@ -4,11 +4,12 @@ use clap::Args;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::database::open;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
 use crate::passes::{CapEviction, Pass};
-use crate::storage::{Database, Excess};
+use crate::storage::Excess;
 use crate::terminal::Table;
 
 /// Deletes the oldest snapshots of each team above the cap now
@@ -39,8 +40,7 @@ struct Answer {
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let database = Database::new(self.database.database_url.as_ref(), 2)?;
-        database.check_access().await?;
+        let database = open(&self.database, 2).await?;
         let cap = self.cap.max_snapshots_per_team;
         let pass = CapEviction { cap, team: self.team };
         let teams = pass.preview(&database).await?;
@@ -57,7 +57,7 @@ impl Options {
             let rows = answer.teams.iter().fold(rows, |rows, team| {
                 rows.row([team.team_id.to_string(), team.snapshots.to_string(), team.excess.to_string()])
             });
-            rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.remark()))
+            rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.footer()))
         })?;
         answer.outcome.end()
     }

@@ -36,7 +36,7 @@ impl Outcome {
     }
 
     /// The sentence under the table.
-    pub(super) fn remark(&self) -> String {
+    pub(super) fn footer(&self) -> String {
         if self.dry_run {
             format!("would delete {}; nothing was changed, add --yes to do it", self.would_delete)
         } else {

@@ -23,6 +23,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, without fractions of a second.
+pub fn parse_whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.subsec_nanos() == 0 {
+        Ok(duration)
+    } else {
+        Err("whole seconds, written 30s, 5m, 12h or 7d".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +53,11 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_refused_where_they_cannot_be_stored() {
+        assert_eq!(parse_whole_seconds("2000ms"), Ok(Duration::from_secs(2)));
+        assert!(parse_whole_seconds("2500ms").is_err());
     }
 }

@@ -13,9 +13,11 @@ mod database;
 mod expectations;
 mod finding;
 mod rabbitmq;
+mod report;
 
 pub use check_id::CheckId;
 pub use database::{PassIntervals, examine_database};
 pub use expectations::BrokerExpectations;
-pub use finding::{Finding, State};
+pub use finding::Finding;
 pub use rabbitmq::examine_rabbitmq;
+pub use report::Report;

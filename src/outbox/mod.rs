@@ -12,6 +12,8 @@
 mod publish;
 mod relay;
 mod report;
+mod status;
 mod walk;
 
 pub use relay::Relay;
+pub use status::OutboxStatus;

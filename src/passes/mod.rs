@@ -2,7 +2,8 @@
 //!
 //! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run. The worker runs it by a
 //! [`Schedule`], a command by a [`ManualPass`]; both hold the fleet's lease. Between batches a pass waits for the delete budget, outside any
-//! transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease.
+//! transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease;
+//! [`RetentionChange`] sets the policy and may restamp after it.
 //!
 //! A row that cannot be deleted costs itself only: a batch that fails is narrowed down to the row that makes it fail, and the pass goes on
 //! after it. What stayed is counted, and some of it named.
@@ -13,6 +14,7 @@ mod cap_eviction;
 mod manual;
 mod pass;
 mod restamp;
+mod retention_change;
 mod schedule;
 mod stayed_rows;
 mod ttl_sweep;
@@ -21,6 +23,7 @@ pub use cap_eviction::{CapEviction, TeamPlace};
 pub use manual::{ManualPass, ManualPassError};
 pub use pass::{Memory, Pass, PassContext, PassError, Report};
 pub use restamp::{RestampEnd, RestampPass, RestampReport};
+pub use retention_change::{Retention, RetentionChange, RetentionChangeError, RetentionPreview};
 pub use schedule::Schedule;
 pub use stayed_rows::StayedRows;
 pub use ttl_sweep::TtlSweep;

@@ -18,6 +18,12 @@ pub fn counted(number: impl Into<u64>, thing: &str) -> String {
     }
 }
 
+/// The text, or a dash in its place.
+#[must_use]
+pub fn dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

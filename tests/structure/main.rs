@@ -31,7 +31,7 @@ const HOMES: [(&str, &[&str]); 7] = [
 ];
 
 const MOST_LINES: usize = 300;
-const MOST_LINES_OF_COMMANDS: usize = 2850; // to become 2600
+const MOST_LINES_OF_COMMANDS: usize = 2600;
 
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "misc"];
@@ -39,8 +39,7 @@ const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "
 // What is not there yet. A list may only get shorter: what no longer needs its exception has to be taken off it.
 
 /// Files that are still to be split.
-const LONG_YET: [&str; 17] = [
-    "src/cli/retention.rs",
+const LONG_YET: [&str; 16] = [
     "tests/it/commands/answers.rs",
     "tests/it/commands/conditions.rs",
     "tests/it/commands/snapshots.rs",

@@ -7,7 +7,7 @@ use super::queue::QueueOptions;
 use crate::broker::DeadLetter;
 use crate::cli::output::{JsonArray, note};
 use crate::dead_letters::{Browse, Filter};
-use crate::terminal::{Table, counted, if_it_fits, text, to_the_second};
+use crate::terminal::{Table, counted, dash, if_it_fits, text, to_the_second};
 
 /// Lists dead letters, the oldest first; nothing is changed
 #[derive(Debug, Args)]
@@ -78,7 +78,6 @@ fn empty_table() -> Table {
 }
 
 fn row(position: u32, letter: DeadLetter) -> [String; 9] {
-    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
         position.to_string(),
         dash(letter.dead_lettered_at.as_deref().map(to_the_second)),

@@ -7,6 +7,7 @@ use clap::Args;
 use super::queue::QueueOptions;
 use super::table::{by_reason, of_all};
 use crate::cli::output::ConfirmOptions;
+use crate::config::parse_percent;
 use crate::dead_letters::{self, EditedReplay, Filter, ReplayReport};
 use crate::terminal::{Table, counted};
 
@@ -30,7 +31,7 @@ pub(super) struct Replay {
     max_replays: u32,
     /// Stop when this share of what was replayed has come back, such as 20%; checked after 10 dead letters, then after twice as many each
     /// time, and counts all that fails meanwhile
-    #[arg(long, value_name = "SHARE", value_parser = percent)]
+    #[arg(long, value_name = "SHARE", value_parser = parse_percent)]
     stop_on_failures: Option<f64>,
     /// Send this file's content in place of the body of the one dead letter that matches; `lifecycle-replaces` names the old message
     #[arg(long, value_name = "FILE", conflicts_with_all = ["exactly", "rate", "stop_on_failures"])]
@@ -60,14 +61,6 @@ impl Replay {
             (None, Some(why)) => bail!("{} could not be replayed and are still dead letters; {why}", report.failed),
         }
     }
-}
-
-/// Reads `20%` or `20`. `0.2` may have been meant as a fifth, so less than one needs the sign.
-fn percent(text: &str) -> Result<f64, String> {
-    let (number, least) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.0));
-    let percent = number.parse().ok().filter(|percent| *percent > 0.0 && *percent >= least && *percent <= 100.0);
-    percent
-        .ok_or_else(|| "a share such as 20%, above 0% and at most 100%; below 1 with the sign, as in 0.2%".to_owned())
 }
 
 fn table(report: &ReplayReport) -> Table {

@@ -8,6 +8,7 @@ use super::queue::QueueOptions;
 use crate::broker::ExportedLetter;
 use crate::cli::output::{for_the_screen, note, write_stdout};
 use crate::dead_letters::{Browse, DeadLettersError, Filter, find_one};
+use crate::terminal::dash;
 
 /// Shows dead letters whole, with all properties and headers; nothing is changed
 #[derive(Debug, Args)]
@@ -49,23 +50,22 @@ impl Show {
 /// What the worker wrote into the headers has names of its own; a header that repeats it is not shown.
 fn record(letter: &ExportedLetter) -> Vec<(String, String)> {
     let shown = &letter.letter;
-    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let attempt = letter.headers.get("lifecycle-attempt").map(|_| shown.attempt.to_string());
     let said = [
-        ("lifecycle-reason", dash(&shown.reason)),
-        ("lifecycle-error", dash(&shown.error)),
-        ("lifecycle-dead-lettered-at", dash(&shown.dead_lettered_at)),
+        ("lifecycle-reason", dash(shown.reason.clone())),
+        ("lifecycle-error", dash(shown.error.clone())),
+        ("lifecycle-dead-lettered-at", dash(shown.dead_lettered_at.clone())),
         ("lifecycle-attempt", shown.attempt.to_string()),
         ("lifecycle-replay-count", shown.replay_count.to_string()),
         ("lifecycle-exchange", shown.exchange.clone()),
         ("lifecycle-routing-key", shown.routing_key.clone()),
     ];
     let mut record = vec![
-        ("message", dash(&shown.message_id)),
-        ("reason", dash(&shown.reason)),
-        ("error", dash(&shown.error)),
-        ("dead-lettered at", dash(&shown.dead_lettered_at)),
+        ("message", dash(shown.message_id.clone())),
+        ("reason", dash(shown.reason.clone())),
+        ("error", dash(shown.error.clone())),
+        ("dead-lettered at", dash(shown.dead_lettered_at.clone())),
     ];
     record.extend(attempt.map(|attempt| ("attempt", attempt)));
     record.extend([

@@ -1,11 +1,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::database::open;
 use crate::cli::output::OutputOptions;
 use crate::config::DatabaseOptions;
+use crate::outbox::OutboxStatus;
 use crate::storage::{Database, OutboxBacklog, OutboxTrigger};
 use crate::terminal::Table;
 
@@ -18,13 +18,6 @@ pub(super) struct Status {
     output: OutputOptions,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Answer {
-    installed: Vec<OutboxTrigger>,
-    #[serde(flatten)]
-    pub(super) backlog: OutboxBacklog,
-}
-
 /// For installing and removing the trigger.
 pub(super) const NEEDED: &str = "this needs the role that ran `migrate` and owns the table, in DATABASE_URL";
 
@@ -34,21 +27,15 @@ impl Status {
     }
 }
 
-impl Answer {
-    pub(super) async fn read(database: &Database) -> anyhow::Result<Self> {
-        Ok(Self { installed: database.outbox_triggers().await?, backlog: database.outbox_backlog().await? })
-    }
-}
-
 /// Answers with the state of things, after `done`.
 pub(super) async fn show(database: Database, output: OutputOptions, done: &str) -> anyhow::Result<ExitCode> {
-    let answer = Answer::read(&database).await?;
+    let answer = OutboxStatus::read(&database).await?;
     database.close().await;
     output.print(&answer, |answer| table(answer, done))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(answer: &Answer, done: &str) -> Table {
+fn table(answer: &OutboxStatus, done: &str) -> Table {
     let mut table = Table::new(["table", "columns", "records", "fires"]);
     let mut footer = vec![done.to_owned()];
     for OutboxTrigger { table: name, columns, on_insert, exchange, enabled, problem, .. } in &answer.installed {

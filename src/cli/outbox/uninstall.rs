@@ -3,11 +3,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::status::{Answer, NEEDED, waiting};
+use super::status::{NEEDED, waiting};
 use super::table_name::TableName;
 use crate::cli::database::{explained, open};
 use crate::cli::output::{ConfirmOptions, OutputOptions};
 use crate::config::DatabaseOptions;
+use crate::outbox::OutboxStatus;
 use crate::storage::OutboxTrigger;
 use crate::terminal::Table;
 
@@ -34,7 +35,7 @@ struct Uninstalled {
     triggers: Vec<OutboxTrigger>,
     removed: usize,
     #[serde(flatten)]
-    answer: Answer,
+    status: OutboxStatus,
 }
 
 impl Uninstall {
@@ -49,9 +50,9 @@ impl Uninstall {
             database.outbox_uninstall(&triggers).await.map_err(|error| explained(error, NEEDED))?;
             removed = triggers.len();
         }
-        let answer = Answer::read(&database).await?;
+        let status = OutboxStatus::read(&database).await?;
         database.close().await;
-        self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, answer }, table)?;
+        self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, status }, table)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -63,5 +64,5 @@ fn table(uninstalled: &Uninstalled) -> Table {
         (false, true) => "would remove the trigger from these tables; nothing was changed, add --yes to do it",
         (false, false) => "removed the trigger from these tables",
     };
-    table.footer(format!("{done}\n{}", waiting(uninstalled.answer.backlog)))
+    table.footer(format!("{done}\n{}", waiting(uninstalled.status.backlog)))
 }

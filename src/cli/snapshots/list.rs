@@ -9,7 +9,7 @@ use crate::cli::arguments::uuid;
 use crate::cli::output::{OutputOptions, note};
 use crate::config::DatabaseOptions;
 use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
-use crate::terminal::{Table, counted, if_it_fits, to_the_second};
+use crate::terminal::{Table, counted, dash, if_it_fits, to_the_second};
 
 /// Lists the snapshots of a team or of an event, the newest first, without their data
 ///
@@ -71,7 +71,6 @@ impl List {
 }
 
 fn cells(snapshot: &SnapshotMetadata) -> [String; 7] {
-    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let time = |at: OffsetDateTime| Some(to_the_second(&at.format(&Rfc3339).ok()?));
     [
         snapshot.id.to_string(),

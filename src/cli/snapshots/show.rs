@@ -11,6 +11,7 @@ use crate::cli::database::open;
 use crate::cli::output::{OutputOptions, for_the_screen};
 use crate::config::DatabaseOptions;
 use crate::storage::StoredSnapshot;
+use crate::terminal::dash;
 
 /// Shows a snapshot with its data, expired or not
 #[derive(Debug, Args)]
@@ -45,8 +46,8 @@ fn record(snapshot: &StoredSnapshot) -> Vec<(String, String)> {
         ("id", metadata.id.to_string()),
         ("team", metadata.team_id.to_string()),
         ("type", metadata.snapshot_type.clone()),
-        ("event", metadata.event_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
-        ("created at", metadata.created_at.map_or_else(|| "-".to_owned(), time)),
+        ("event", dash(metadata.event_id.map(|id| id.to_string()))),
+        ("created at", dash(metadata.created_at.map(time))),
         ("expires at", time(metadata.expires_at)),
         ("params", metadata.params.as_ref().map(|params| screen(&params.to_string())).unwrap_or_default()),
         ("data", screen(data.get())),

@@ -23,6 +23,14 @@ pub struct Restamp {
     pub without_created_at: i64,
 }
 
+impl Restamp {
+    /// The rows that would be changed.
+    #[must_use]
+    pub const fn rows(&self) -> u64 {
+        (self.earlier + self.later + self.without_expires_at).unsigned_abs()
+    }
+}
+
 /// What one transaction of a restamp did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct RestampBatch {
