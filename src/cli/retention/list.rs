@@ -3,7 +3,6 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::at_event_end;
 use crate::cli::database::open;
 use crate::cli::output::OutputOptions;
 use crate::config::DatabaseOptions;
@@ -64,4 +63,9 @@ impl From<TypeRetention> for Entry {
             rows_with_event: row.rows.with_event,
         }
     }
+}
+
+/// What the policy does.
+pub(super) const fn at_event_end(keep: bool) -> &'static str {
+    if keep { "kept" } else { "deleted" }
 }

@@ -26,7 +26,3 @@ impl Options {
         }
     }
 }
-
-const fn at_event_end(keep: bool) -> &'static str {
-    if keep { "kept" } else { "deleted" }
-}

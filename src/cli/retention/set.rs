@@ -5,7 +5,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::at_event_end;
+use super::list::at_event_end;
 use crate::cli::database::{explained, open};
 use crate::cli::interrupt::stop_on_signals;
 use crate::cli::output::{ConfirmOptions, OutputOptions, progress};
