@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub enum Way {
     Cut,
     /// A few hundred bytes every few milliseconds.
     Slow,
+    /// What has come, 50 ms later: a round trip takes 100 ms.
+    Late,
 }
 
 /// A proxy between a worker and a server that a test can break. It ends when dropped.
@@ -28,6 +31,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     /// The last one is for new connections; those before are for connections that were abandoned.
     ways: Arc<Mutex<Vec<watch::Sender<Way>>>>,
+    connections: Arc<AtomicUsize>,
     listening: JoinHandle<()>,
 }
 
@@ -37,9 +41,11 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ways = Arc::new(Mutex::new(vec![watch::Sender::new(Way::Open)]));
-        let (senders, server) = (Arc::clone(&ways), server.into());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (senders, server, accepted) = (Arc::clone(&ways), server.into(), Arc::clone(&connections));
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let way = senders.lock().unwrap().last().expect("one at least").subscribe();
                 if *way.borrow() == Way::Cut {
                     continue; // dropped, so closed
@@ -47,7 +53,12 @@ impl Proxy {
                 tokio::spawn(join(client, server.clone(), way));
             }
         });
-        Self { address, ways, listening }
+        Self { address, ways, connections, listening }
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub fn set(&self, way: Way) {
@@ -100,6 +111,9 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
         let slow = *way.borrow() == Way::Slow;
         let most = if slow { 500 } else { bytes.len() };
         let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
+        if *way.borrow() == Way::Late {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         // Bytes that were read before the stall are held during it, and lost when the proxy is cut.
         if !opens(&mut way).await || to.write_all(&bytes[..count]).await.is_err() {
             return;

@@ -24,8 +24,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that is closed is not needed any more: whoever closes it waits no longer than this.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connects under a name that `rabbitmqctl list_connections` shows.
+/// Connects under a name of the worker's for this purpose.
 pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -> Result<Connection, BrokerError> {
+    connect_as(address, &format!("snapshot-lifecycle {purpose}")).await
+}
+
+/// Connects under a name that `rabbitmqctl list_connections` shows.
+pub(in crate::broker) async fn connect_as(address: &BrokerAddress, name: &str) -> Result<Connection, BrokerError> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let timed_out = |_| not_connected(address, ConnectFailure::TimedOut);
     let stream = timeout_at(deadline, reach(address)).await.map_err(timed_out)?;
@@ -37,8 +42,7 @@ pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted).into())
     };
-    let properties =
-        ConnectionProperties::default().with_connection_name(format!("snapshot-lifecycle {purpose}").into());
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
     let login = Connection::connector(uri, filtering_runtime(), hand_over, properties);
     timeout_at(deadline, login)
         .await

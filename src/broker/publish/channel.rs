@@ -2,7 +2,7 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 
 use crate::broker::connection::address::BrokerAddress;
-use crate::broker::connection::connect::{answer, close, close_channel, connect, open_channel};
+use crate::broker::connection::connect::{answer, close, close_channel, connect_as, open_channel};
 use crate::broker::error::BrokerError;
 
 /// A connection for publishing, with its one channel in confirm mode.
@@ -12,8 +12,9 @@ pub(super) struct ConfirmChannel {
 }
 
 impl ConfirmChannel {
-    pub(super) async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
-        Self::on(connect(address, "publisher").await?).await
+    /// Connects under a name that the broker lists.
+    pub(super) async fn open(address: &BrokerAddress, name: &str) -> Result<Self, BrokerError> {
+        Self::on(connect_as(address, name).await?).await
     }
 
     async fn on(connection: Connection) -> Result<Self, BrokerError> {

@@ -6,6 +6,7 @@ use crate::message::InvalidStatusMessage;
 
 /// Why a message is not safely in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The exchange routes it to no queue; the broker returned it.
     #[error("unroutable: no queue is bound to exchange {exchange} for routing key {routing_key}")]
@@ -31,6 +32,16 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Whether the same message may succeed later: the broker was away ([`Unconfirmed`](Self::Unconfirmed)) or had no room
+    /// ([`Refused`](Self::Refused)). The others last until somebody changes the topology, a permission or the message.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Unconfirmed(_) | Self::Refused => true,
+            Self::Unroutable { .. } | Self::Invalid(_) | Self::Rejected(_) => false,
+        }
+    }
+
     /// For a message in flight when its channel or connection ended with this error.
     pub(super) fn channel_ended(error: &Error) -> Self {
         let text = reply_text(error).replace(['\r', '\n'], " ");

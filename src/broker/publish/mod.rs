@@ -5,6 +5,7 @@ mod confirm;
 pub(super) mod error;
 #[cfg(feature = "worker")]
 pub(super) mod frame_fit;
+mod groups;
 pub(super) mod outgoing;
 pub(super) mod publisher;
 #[cfg(feature = "worker")]

@@ -12,9 +12,13 @@ use crate::broker::connection::address::BrokerAddress;
 /// Rejected messages that are told apart in one call. Each costs a new connection; with more of them something is wrong with all.
 const MAX_REJECTED: usize = 5;
 
+/// What the broker lists the connection as.
+pub(super) const NAME: &str = "snapshot-lifecycle publisher";
+
 /// Publishes with `mandatory` and confirms, on a connection of its own that is made at first use and again after any failure.
 pub struct Publisher {
     address: BrokerAddress,
+    name: String,
     timeout: Duration,
     channel: Mutex<Option<ConfirmChannel>>,
 }
@@ -23,7 +27,14 @@ impl Publisher {
     /// Does not connect yet.
     #[must_use]
     pub fn new(address: BrokerAddress) -> Self {
-        Self { address, timeout: CONFIRM_TIMEOUT, channel: Mutex::new(None) }
+        Self { address, name: NAME.to_owned(), timeout: CONFIRM_TIMEOUT, channel: Mutex::new(None) }
+    }
+
+    /// Sets the name under which the broker lists the connection.
+    #[must_use]
+    pub(super) fn with_name(mut self, name: String) -> Self {
+        self.name = name;
+        self
     }
 
     /// Sets how long a call may take, connecting included. Default: 15 s.
@@ -66,11 +77,15 @@ impl Publisher {
         results
     }
 
-    async fn publish_together(&self, messages: &[&Outgoing], deadline: Instant) -> Vec<Result<(), PublishError>> {
+    pub(super) async fn publish_together(
+        &self,
+        messages: &[&Outgoing],
+        deadline: Instant,
+    ) -> Vec<Result<(), PublishError>> {
         let mut held = self.channel.lock().await;
         let channel = match held.take().filter(ConfirmChannel::is_open) {
             Some(channel) => channel,
-            None => match timeout_at(deadline, ConfirmChannel::open(&self.address)).await {
+            None => match timeout_at(deadline, ConfirmChannel::open(&self.address, &self.name)).await {
                 Ok(Ok(channel)) => channel,
                 Ok(Err(error)) => return vec![Err(PublishError::not_connected(&error)); messages.len()],
                 Err(_) => {

@@ -7,6 +7,7 @@ use super::channel::ConfirmChannel;
 use super::confirm::{CONFIRM_TIMEOUT, InFlight, mark_returned};
 use super::error::PublishError;
 use super::outgoing::Outgoing;
+use super::publisher::NAME;
 use crate::broker::connection::address::BrokerAddress;
 use crate::broker::error::BrokerError;
 
@@ -65,7 +66,7 @@ impl PublishStream {
     /// When the broker cannot be reached or refuses the login.
     pub async fn open(address: &BrokerAddress) -> Result<Self, BrokerError> {
         Ok(Self {
-            channel: ConfirmChannel::open(address).await?,
+            channel: ConfirmChannel::open(address, NAME).await?,
             recent: VecDeque::with_capacity(2 * WINDOW),
             answered: 0,
             confirmed: 0,

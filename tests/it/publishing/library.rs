@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use snapshot_lifecycle::broker::{BrokerAddress, Outgoing, PublishStream, Publisher};
-use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
+use snapshot_lifecycle::{EventStatus, PublishError, Setting, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Proxy, Servers, Snapshot, World, eventually, host_of};
+use crate::support::{Proxy, Servers, Snapshot, World, as_user, eventually, host_of};
 
 fn message(event: Uuid) -> StatusMessage {
     StatusMessage::new(event, EventStatus::Confirmed, OffsetDateTime::now_utc())
@@ -161,7 +161,34 @@ async fn time_without_end_and_names_and_dates_beyond_their_limits_are_no_panic()
     let answer = patient.publish(&late).await;
     assert!(matches!(answer, Err(PublishError::Invalid(_))), "{answer:?}");
     patient.close().await;
-    let unnamed = StatusPublisher::new(&world.servers.amqp_url, "x".repeat(256)).unwrap();
-    let answer = unnamed.publish(&message(Uuid::new_v4())).await;
-    assert!(matches!(answer, Err(PublishError::Rejected(_))), "{answer:?}");
+}
+
+#[test]
+fn arguments_that_cannot_work_are_errors_of_new_by_their_names() {
+    for exchange in ["", &"x".repeat(256), "two\nlines"] {
+        let error = StatusPublisher::new("amqp://127.0.0.1:1", exchange).unwrap_err();
+        assert_eq!((error.setting, &error.to_string()[..9]), (Setting::Exchange, "exchange "));
+    }
+    assert!(StatusPublisher::new("amqp://127.0.0.1:1", "x".repeat(255)).is_ok());
+    let error = StatusPublisher::new("http://user:hidden@host", "e").unwrap_err().to_string();
+    assert!(error.starts_with("amqp_url ") && !error.contains("AMQP_URL") && !error.contains("hidden"), "{error}");
+}
+
+#[tokio::test]
+async fn failure_to_connect_shows_neither_the_password_nor_a_variable_of_the_program() {
+    let world = World::new().await;
+    let url = as_user(&world.servers.amqp_url, "nobody", "hidden");
+    let publisher = StatusPublisher::new(&url, world.exchange.as_str()).unwrap();
+    let refused = publisher.publish(&message(Uuid::new_v4())).await.unwrap_err();
+    assert!(matches!(refused, PublishError::Rejected(_)) && !refused.is_transient(), "{refused:?}");
+    for text in [refused.to_string(), format!("{publisher:?}")] {
+        assert!(!text.contains("hidden") && !text.contains("AMQP_URL"), "{text}");
+    }
+}
+
+#[test]
+fn what_lasts_and_what_passes() {
+    let unroutable = PublishError::Unroutable { exchange: "e".to_owned(), routing_key: "k".to_owned() };
+    assert!(!unroutable.is_transient() && !PublishError::Rejected("not permitted".to_owned()).is_transient());
+    assert!(PublishError::Refused.is_transient() && PublishError::Unconfirmed("away".to_owned()).is_transient());
 }

@@ -3,3 +3,4 @@
 mod library;
 mod outbox;
 mod publish_file;
+mod sharing;
