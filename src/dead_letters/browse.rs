@@ -56,7 +56,7 @@ impl Browse<'_> {
                     }
                 }
                 let (matched, position) = (walk.matched(), walk.position());
-                Ok(BrowseReport { letters: session.queue.len(), matched, position, unread })
+                Ok(BrowseReport { letters: session.queue.letters(), matched, position, unread })
             })
             .await
     }

@@ -30,7 +30,7 @@ impl EditedReplay {
     pub async fn preview(&self, letters: &DeadLetters) -> Result<ReplayReport, DeadLettersError> {
         letters
             .with_queue(async |session| {
-                let letters = session.queue.len();
+                let letters = session.queue.letters();
                 let (_, message_id) = self.prepare(session).await?;
                 Ok(ReplayReport {
                     dry_run: true,
@@ -51,7 +51,7 @@ impl EditedReplay {
     pub async fn run(&self, letters: &DeadLetters) -> Result<ReplayReport, DeadLettersError> {
         letters
             .with_queue(async |session| {
-                let letters = session.queue.len();
+                let letters = session.queue.letters();
                 let (step, message_id) = self.prepare(session).await?;
                 let mut report =
                     ReplayReport { matched: 1, message_id: Some(message_id), ..ReplayReport::begin(letters) };

@@ -71,7 +71,7 @@ impl Export {
         write: &mut dyn FnMut(&[u8]) -> io::Result<bool>,
     ) -> Result<Option<ExportReport>, DeadLettersError> {
         let mut walk = self.filter.walk();
-        let letters = session.queue.len();
+        let letters = session.queue.letters();
         let mut selection = Selection::new(letters);
         while !walk.is_over() {
             let Some(held) = session.read().await? else { break };

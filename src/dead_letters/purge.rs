@@ -69,7 +69,7 @@ impl Purge {
         if let Some(selection) = &self.exactly {
             require(session, &self.filter, selection).await?;
         }
-        let mut report = PurgeReport { letters: session.queue.len(), ..PurgeReport::default() };
+        let mut report = PurgeReport { letters: session.queue.letters(), ..PurgeReport::default() };
         let mut walk = self.filter.walk();
         while !walk.is_over() {
             if session.is_interrupted() {

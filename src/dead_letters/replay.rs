@@ -73,7 +73,7 @@ impl Replay {
         let mut run = ReplayRun {
             replay: self,
             publisher,
-            report: ReplayReport::begin(session.queue.len()),
+            report: ReplayReport::begin(session.queue.letters()),
             walk: self.filter.walk(),
             marked_before: 0,
         };

@@ -81,7 +81,7 @@ pub(super) async fn summarize(
     filter: &Filter,
     max_replays: u32,
 ) -> Result<Summary, DeadLettersError> {
-    let letters = session.queue.len();
+    let letters = session.queue.letters();
     let mut walk = filter.walk();
     let mut reasons: BTreeMap<Option<String>, ReasonCount> = BTreeMap::new();
     let mut replayed_too_often = 0;
@@ -113,7 +113,7 @@ pub(super) async fn require(
     selection: &str,
 ) -> Result<(), DeadLettersError> {
     let letters = Selection::letters(selection)?;
-    if session.queue.len() >= letters {
+    if session.queue.letters() >= letters {
         session.restart(letters).await?;
         if summarize(session, filter, u32::MAX).await?.selection == selection {
             return session.restart(letters).await;

@@ -67,10 +67,8 @@ struct OpenTags {
 
 impl OpenTags {
     fn open(&mut self, tag: u64) {
-        if tag > self.last + 1 {
-            // One is enough to keep whatever comes after it from being covered.
-            self.open.insert(self.last + 1);
-        }
+        // Another one than this where some were never announced: one of them keeps whatever comes after it from being covered.
+        self.open.insert(self.last + 1);
         self.open.insert(tag);
         self.last = self.last.max(tag);
     }
@@ -149,6 +147,7 @@ mod tests {
         assert_eq!(tags.settle(&[1, 2, 4, 5]), [all_up_to(2), one(4), one(5)]);
         let mut tags = OpenTags::default();
         assert_eq!(tags.settle(&[3]), [one(3)]);
+        assert_eq!(opened(1..=2).settle(&[1, 2, 3]), [all_up_to(2), one(3)]);
     }
 
     /// A broker that knows what is unacknowledged, and a worker that settles at random.

@@ -98,17 +98,11 @@ impl DeadLetterQueue {
 
     /// Letters that were in the queue when it was opened, or those of the next walk after [`Self::requeue`].
     #[must_use]
-    pub const fn len(&self) -> u32 {
+    pub const fn letters(&self) -> u32 {
         self.len
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The next letter; `None` after the last of [`Self::len`], even if more have arrived.
+    /// The next letter; `None` after the last of [`Self::letters`], even if more have arrived.
     ///
     /// # Errors
     /// When the connection is lost or the queue is deleted.

@@ -101,6 +101,42 @@ mod tests {
     }
 
     #[test]
+    fn size_is_that_of_each_type_on_the_wire() {
+        use AMQPValue::{
+            Boolean, ByteArray, DecimalValue, Double, FieldArray, Float, LongInt, LongLongInt, LongString, LongUInt,
+            ShortInt, ShortShortInt, ShortShortUInt, ShortString, ShortUInt, Timestamp, Void,
+        };
+        let mut table = FieldTable::default();
+        table.insert("name".into(), LongInt(1));
+        table.insert("other".into(), Void);
+        let decimal = lapin::types::DecimalValue { scale: 2, value: 1 };
+        for (bytes, value) in [
+            (0, Void),
+            (1, Boolean(true)),
+            (1, ShortShortInt(1)),
+            (1, ShortShortUInt(1)),
+            (2, ShortInt(1)),
+            (2, ShortUInt(1)),
+            (4, LongInt(1)),
+            (4, LongUInt(1)),
+            (4, Float(1.0)),
+            (5, DecimalValue(decimal)),
+            (8, LongLongInt(1)),
+            (8, Double(1.0)),
+            (8, Timestamp(1)),
+            // a length of four bytes, or of one
+            (7, LongString("abc".into())),
+            (4, ShortString("abc".into())),
+            (7, ByteArray(vec![1, 2, 3].into())),
+            // before each value the byte of its type, and before a name its length
+            (4 + (1 + 4) + (1 + 8), FieldArray(vec![LongInt(1), Double(1.0)].into())),
+            (4 + (1 + 4 + 1 + 4) + (1 + 5 + 1), AMQPValue::FieldTable(table)),
+        ] {
+            assert_eq!(size(&value), bytes, "{value:?}");
+        }
+    }
+
+    #[test]
     fn header_of_ours_that_a_publisher_blew_up_is_dropped_too() {
         let mut headers = FieldTable::default();
         set_text(&mut headers, REASON, &"x".repeat(130_000));
