@@ -113,6 +113,7 @@ impl Apply {
                 uncertain += 1;
                 if uncertain % UNCERTAIN_PER_CHECK == 0 && self.suspects.look_like_an_outage() {
                     tracing::warn!(
+                        events = uncertain,
                         error = error.one_line(),
                         sqlstate = error.code(),
                         "one event after the other fails and none succeeds; holding the others"

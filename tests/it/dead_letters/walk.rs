@@ -32,7 +32,7 @@ async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the
     let world = world().await;
     let mut ids = letters(&world, 9, "attempts_exhausted").await;
     let mut queue = open(&world).await.unwrap();
-    assert_eq!(queue.len(), 9);
+    assert_eq!(queue.letters(), 9);
     let later = letters(&world, 3, "attempts_exhausted").await;
 
     let began = Instant::now();
@@ -40,7 +40,7 @@ async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the
     assert_eq!(queue.arrived().await.unwrap(), 3);
     ids.remove(1);
     queue.requeue(100).await.unwrap();
-    assert_eq!(queue.len(), 8);
+    assert_eq!(queue.letters(), 8);
     assert_eq!(walk(&mut queue, None).await, ids);
     queue.requeue(5).await.unwrap();
     assert_eq!(walk(&mut queue, None).await, ids[..5]);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crashes;
+mod doubt;
 mod network;
 mod outages;
 mod random_faults;
