@@ -40,8 +40,8 @@ impl Imports {
     pub fn circles(&self) -> BTreeSet<Vec<String>> {
         let reached: BTreeMap<_, _> = self.arrows.keys().map(|from| (from, self.reached_from(from))).collect();
         let circle = |from: &String| {
-            let there_and_back = |to: &&String| reached.get(to).is_some_and(|back| back.contains(from));
-            reached[from].iter().filter(there_and_back).cloned().collect::<Vec<_>>()
+            let both_ways = |to: &&String| reached.get(to).is_some_and(|back| back.contains(from));
+            reached[from].iter().filter(both_ways).cloned().collect::<Vec<_>>()
         };
         self.arrows.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
     }

@@ -36,27 +36,8 @@ const MOST_LINES_OF_COMMANDS: usize = 2600;
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "misc"];
 
-// What is not there yet. A list may only get shorter: what no longer needs its exception has to be taken off it.
-
-/// Files that are still to be split.
-const LONG_YET: [&str; 16] = [
-    "tests/it/commands/answers.rs",
-    "tests/it/commands/conditions.rs",
-    "tests/it/commands/snapshots.rs",
-    "tests/it/dead_letters/dlq.rs",
-    "tests/it/faults/crashes.rs",
-    "tests/it/faults/outages.rs",
-    "tests/it/faults/random_faults.rs",
-    "tests/it/messages/fates.rs",
-    "tests/it/publishing/outbox.rs",
-    "tests/it/rules/event_end.rs",
-    "tests/it/rules/model.rs",
-    "tests/it/rules/passes.rs",
-    "tests/it/rules/rows_that_stay.rs",
-    "tests/it/storage/access.rs",
-    "tests/it/storage/migrations.rs",
-    "tests/support/process.rs",
-];
+/// Tests that are programs of several files, which may import from each other.
+const PROGRAMS: [&str; 2] = ["tests/it/faults/random_faults/", "tests/it/rules/model/"];
 
 #[test]
 fn nothing_is_imported_in_a_circle() {
@@ -126,11 +107,26 @@ fn files_are_short_and_their_names_say_something() {
         .map(|source| (source.path.as_str(), source.text.lines().count()))
         .filter(|(_, lines)| *lines > MOST_LINES)
         .collect();
-    assert_eq!(long.keys().copied().collect::<Vec<_>>(), LONG_YET, "{long:#?}");
+    assert!(long.is_empty(), "{long:#?}");
     for source in &all {
         let stem = source.path.rsplit('/').next().unwrap().trim_end_matches(".rs");
         assert!(!EMPTY_NAMES.contains(&stem), "{}", source.path);
     }
+}
+
+#[test]
+fn tests_import_fixtures_and_not_each_other() {
+    let mut wrong = Vec::new();
+    for source in sources("tests/it") {
+        let in_program = PROGRAMS.iter().any(|folder| source.path.starts_with(folder));
+        let code = source.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let imports = code.filter(|line| {
+            let others = line.split("crate::").skip(1).any(|path| !path.starts_with("support::"));
+            others || (line.contains("super::") && !in_program)
+        });
+        wrong.extend(imports.map(|line| format!("{}: {}", source.path, line.trim())));
+    }
+    assert!(wrong.is_empty(), "fixtures are for tests/support: {wrong:#?}");
 }
 
 #[test]

@@ -1,24 +1,22 @@
 use std::collections::BTreeMap;
 
-use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use uuid::Uuid;
 
-use super::{Snapshot, World, eventually};
+use super::{Snapshot, World};
 
 /// A message read back from a queue.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct ReceivedMessage {
     pub body: Vec<u8>,
     pub exchange: String,
     pub routing_key: String,
     pub properties: BasicProperties,
 }
 
-impl Letter {
+impl ReceivedMessage {
     /// Headers as text.
     pub fn headers(&self) -> BTreeMap<String, String> {
         let table = self.properties.headers().clone().unwrap_or_default();
@@ -31,6 +29,10 @@ impl Letter {
 
     pub fn reason(&self) -> String {
         self.header("lifecycle-reason")
+    }
+
+    pub fn message_id(&self) -> String {
+        self.properties.message_id().as_ref().expect("a message id").to_string()
     }
 }
 
@@ -104,7 +106,7 @@ impl World {
         let depth = channel
             .queue_declare(queue.into(), options, FieldTable::default())
             .await
-            .expect("the queue is there")
+            .expect("the queue exists")
             .message_count();
         connection.close(200, "done".into()).await.ok();
         depth
@@ -117,45 +119,6 @@ impl World {
             waiting += self.depth(&format!("{}.wait.{delay}", self.queue)).await;
         }
         waiting
-    }
-
-    pub async fn dead_letters(&self) -> u32 {
-        self.depth(&format!("{}.dead-letter", self.queue)).await
-    }
-
-    /// Removes all dead letters; two with the same body count once.
-    pub async fn take_letters_once(&self) -> std::collections::BTreeSet<Vec<u8>> {
-        let count = self.dead_letters().await;
-        self.take_dead_letters(count).await.into_iter().map(|letter| letter.body).collect()
-    }
-
-    /// The bodies of all dead letters, read by `dlq export`: lapin alone cannot read what a hostile publisher sent.
-    pub async fn exported_bodies(&self) -> std::collections::BTreeSet<Vec<u8>> {
-        let export = self.run(&["dlq", "export"]).await;
-        assert_eq!(export.code, 0, "{}", export.stderr);
-        let letters =
-            export.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a letter a line"));
-        letters.map(|letter| letter["body"].as_str().expect("bodies of text").as_bytes().to_vec()).collect()
-    }
-
-    /// Waits for `count` dead letters and removes them, the oldest first.
-    pub async fn take_dead_letters(&self, count: u32) -> Vec<Letter> {
-        let queue = format!("{}.dead-letter", self.queue);
-        eventually(&format!("{count} dead letters"), async || self.depth(&queue).await >= count).await;
-        let (connection, channel) = self.channel().await;
-        let mut letters = Vec::new();
-        while let Some(got) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await.unwrap() {
-            got.delivery.acker.ack(BasicAckOptions::default()).await.unwrap();
-            letters.push(Letter {
-                body: got.delivery.data,
-                exchange: got.delivery.exchange.to_string(),
-                routing_key: got.delivery.routing_key.to_string(),
-                properties: got.delivery.properties,
-            });
-        }
-        connection.close(200, "done".into()).await.ok();
-        assert_eq!(letters.len(), count as usize, "dead letters: {letters:?}");
-        letters
     }
 }
 

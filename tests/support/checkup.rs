@@ -1,7 +1,6 @@
 use serde_json::Value;
 
-use super::process::{Finished, Worker, finish};
-use super::world::World;
+use super::{Finished, Worker, World, finish};
 
 /// What the checks said, in order.
 pub struct Checkup {

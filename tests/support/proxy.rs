@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::url::by_way_of;
 
 /// What the proxy does with the bytes between worker and server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Network {
     /// Everything passes.
     Open,
     /// Nothing passes, without an error: connections stay open, new ones are accepted.
@@ -30,7 +30,7 @@ pub enum Way {
 pub struct Proxy {
     pub address: SocketAddr,
     /// The last one is for new connections; those before are for connections that were abandoned.
-    ways: Arc<Mutex<Vec<watch::Sender<Way>>>>,
+    networks: Arc<Mutex<Vec<watch::Sender<Network>>>>,
     connections: Arc<AtomicUsize>,
     listening: JoinHandle<()>,
 }
@@ -40,20 +40,20 @@ impl Proxy {
     pub async fn before(server: impl Into<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ways = Arc::new(Mutex::new(vec![watch::Sender::new(Way::Open)]));
+        let networks = Arc::new(Mutex::new(vec![watch::Sender::new(Network::Open)]));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (senders, server, accepted) = (Arc::clone(&ways), server.into(), Arc::clone(&connections));
+        let (senders, server, accepted) = (Arc::clone(&networks), server.into(), Arc::clone(&connections));
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::SeqCst);
-                let way = senders.lock().unwrap().last().expect("one at least").subscribe();
-                if *way.borrow() == Way::Cut {
+                let network = senders.lock().unwrap().last().expect("one at least").subscribe();
+                if *network.borrow() == Network::Cut {
                     continue; // dropped, so closed
                 }
-                tokio::spawn(join(client, server.clone(), way));
+                tokio::spawn(join(client, server.clone(), network));
             }
         });
-        Self { address, ways, connections, listening }
+        Self { address, networks, connections, listening }
     }
 
     /// How many connections were made.
@@ -61,14 +61,14 @@ impl Proxy {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub fn set(&self, way: Way) {
-        self.ways.lock().unwrap().last().expect("one at least").send_replace(way);
+    pub fn set(&self, network: Network) {
+        self.networks.lock().unwrap().last().expect("one at least").send_replace(network);
     }
 
     /// Stalls the existing connections for ever; new ones are not affected.
     pub fn abandon_connections(&self) {
-        self.set(Way::Stalled);
-        self.ways.lock().unwrap().push(watch::Sender::new(Way::Open));
+        self.set(Network::Stalled);
+        self.networks.lock().unwrap().push(watch::Sender::new(Network::Open));
     }
 
     /// The URL with this proxy in place of the server.
@@ -80,21 +80,21 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.listening.abort();
-        for way in &*self.ways.lock().unwrap() {
-            way.send_replace(Way::Cut);
+        for network in &*self.networks.lock().unwrap() {
+            network.send_replace(Network::Cut);
         }
     }
 }
 
-async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) {
+async fn join(client: TcpStream, server: String, mut network: watch::Receiver<Network>) {
     let Ok(server) = TcpStream::connect(&server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut one = tokio::spawn(pass(from_client, to_server, way.clone()));
-    let mut other = tokio::spawn(pass(from_server, to_client, way.clone()));
+    let mut one = tokio::spawn(pass(from_client, to_server, network.clone()));
+    let mut other = tokio::spawn(pass(from_server, to_client, network.clone()));
     // Both ends are closed at once, as by a reset.
     tokio::select! {
-        _ = way.wait_for(|way| *way == Way::Cut) => {}
+        _ = network.wait_for(|network| *network == Network::Cut) => {}
         _ = &mut one => {}
         _ = &mut other => {}
     }
@@ -102,20 +102,20 @@ async fn join(client: TcpStream, server: String, mut way: watch::Receiver<Way>) 
     other.abort();
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut network: watch::Receiver<Network>) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
-        if !opens(&mut way).await {
+        if !opens(&mut network).await {
             return;
         }
-        let slow = *way.borrow() == Way::Slow;
+        let slow = *network.borrow() == Network::Slow;
         let most = if slow { 500 } else { bytes.len() };
         let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
-        if *way.borrow() == Way::Late {
+        if *network.borrow() == Network::Late {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // Bytes that were read before the stall are held during it, and lost when the proxy is cut.
-        if !opens(&mut way).await || to.write_all(&bytes[..count]).await.is_err() {
+        if !opens(&mut network).await || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
         if slow {
@@ -125,6 +125,6 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
 }
 
 /// Waits while the proxy is stalled; `false` when it is cut.
-async fn opens(way: &mut watch::Receiver<Way>) -> bool {
-    way.wait_for(|way| *way != Way::Stalled).await.is_ok_and(|way| *way != Way::Cut)
+async fn opens(network: &mut watch::Receiver<Network>) -> bool {
+    network.wait_for(|network| *network != Network::Stalled).await.is_ok_and(|network| *network != Network::Cut)
 }

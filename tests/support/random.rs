@@ -18,7 +18,7 @@ impl Random {
         Self { seed, state: seed.max(1) }
     }
 
-    /// An index into so many things.
+    /// An index into `length` things.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("it is below a length")
     }

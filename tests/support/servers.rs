@@ -58,7 +58,7 @@ impl Servers {
         PrivateServers { servers, _turn: turn }
     }
 
-    /// A pair for the caller alone, gone with the test run; PostgreSQL is started anew after `prepare` has seen its folder.
+    /// A pair for the caller alone, gone with the test run; PostgreSQL is started again after `prepare` has seen its folder.
     pub fn own(prepare: impl FnOnce(&Path) -> (Vec<String>, Vec<String>)) -> Arc<Self> {
         let mut servers = Self::start();
         servers.database_url.push_str("?sslmode=disable"); // the test's own way, whatever it asks of others
@@ -99,7 +99,7 @@ impl Servers {
         self.pooler_of(mode, 20)
     }
 
-    /// The same, with so many connections to PostgreSQL.
+    /// The same, with at most this many connections to PostgreSQL.
     pub fn pooler_of(&self, mode: &str, connections: u32) -> String {
         script(&["install", "pgbouncer"]);
         self.control(&["pgbouncer", "stop"]);

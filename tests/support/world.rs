@@ -146,7 +146,7 @@ impl World {
         .unwrap()
     }
 
-    /// So many snapshots of a team, a second apart, the first the oldest. Returns their ids in that order.
+    /// `count` snapshots of a team, a second apart, the first the oldest. Returns their ids in that order.
     pub async fn insert_many(&self, team: Uuid, count: i32) -> Vec<Uuid> {
         sqlx::query_scalar(
             "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) \
@@ -160,13 +160,13 @@ impl World {
         .unwrap()
     }
 
-    /// The ids of all snapshots that are there.
+    /// The ids of all snapshots that exist.
     pub async fn snapshots(&self) -> BTreeSet<Uuid> {
         let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM public.snapshots").fetch_all(&self.pool).await.unwrap();
         ids.into_iter().collect()
     }
 
-    /// A host whose own trigger takes so many seconds for each deleted row.
+    /// Makes a trigger of the backend's take this long for each deleted row.
     pub async fn make_each_delete_take(&self, seconds: &str) {
         self.sql(format!(
             "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
@@ -198,7 +198,7 @@ impl World {
         .await;
     }
 
-    /// A host whose own trigger refuses every delete of a row.
+    /// Makes a trigger of the backend's refuse every delete of a row.
     pub async fn refuse_deletes(&self) {
         self.sql(
             "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;

@@ -2,8 +2,12 @@
 
 mod answers;
 mod bounds;
-mod conditions;
+mod configuration;
 mod doctor;
+mod import;
+mod killed_servers;
+mod missing_rights;
+mod output_forms;
 mod self_description;
 mod snapshots;
 mod tables;

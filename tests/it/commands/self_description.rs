@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use uuid::Uuid;
 
-use crate::support::{finish, on_a_terminal, program};
+use crate::support::{TempFile, finish, on_a_terminal, program};
 
 const COMMANDS: [&str; 12] = [
     "run",
@@ -96,17 +96,15 @@ fn every_shell_has_completions_and_an_unknown_one_is_refused() {
 
 #[test]
 fn manual_names_every_command_and_no_secret() {
-    let secret = std::env::temp_dir().join(Uuid::new_v4().to_string());
-    std::fs::write(&secret, "postgres://somebody:hunter2@host/db").unwrap();
+    let secret = TempFile::new("postgres://somebody:hunter2@host/db");
     let mut command = program(&["man"]);
-    command.env("DATABASE_URL_FILE", &secret).env("AMQP_URL", "amqp://somebody:hunter2@host");
+    command.env("DATABASE_URL_FILE", secret.path()).env("AMQP_URL", "amqp://somebody:hunter2@host");
     let page = finish(command);
     assert_eq!(page.code, 0, "{page:?}");
     for command in COMMANDS {
         assert!(page.stdout.contains(&command.replace('-', "\\-")), "{command}\n{}", page.stdout);
     }
     assert!(!page.stdout.contains("hunter2"));
-    std::fs::remove_file(secret).ok();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, body, on_a_terminal};
+use crate::support::{Snapshot, TempFile, World, body, on_a_terminal};
 
 const REASONS: [&str; 3] = ["unknown_status", "invalid_json", "invalid_message"];
 
@@ -42,12 +42,11 @@ async fn no_table_breaks_an_id_a_reason_or_a_time_on_a_narrow_terminal() {
     worker.stop().await;
     let id = world.insert(&Snapshot::of(team).event(event)).await.to_string();
     world.insert_many(team, 12).await;
-    let store = std::env::temp_dir().join(format!("{}.json", Uuid::new_v4()));
     let entry = |event: Option<Uuid>| json!({ "type": "offer", "created_at": "2026-01-05T12:00:00", "data": {}, "event_id": event, "expires_at": "2099-01-05T12:00:00" });
     let entries = json!({ "snapshots": { "snap_20260105_120000_1a2b3c4d": entry(None), "snap_20260105_120000_1a2b3c4e": entry(Some(Uuid::new_v4())) } });
-    std::fs::write(&store, entries.to_string()).unwrap();
+    let store = TempFile::new(entries.to_string());
 
-    let (team, event, store) = (team.to_string(), event.to_string(), store.to_str().unwrap());
+    let (team, event, store) = (team.to_string(), event.to_string(), store.path());
     let tables: &[&[&str]] = &[
         &["dlq", "list"],
         &["dlq", "stats"],
@@ -81,5 +80,4 @@ async fn no_table_breaks_an_id_a_reason_or_a_time_on_a_narrow_terminal() {
     // Off a terminal nothing is left out, however long a line is.
     let whole = world.run(&["dlq", "list", "--output", "table"]).await;
     assert!(!whole.stdout.contains('…') && whole.stdout.contains("bytes"), "{whole:?}");
-    std::fs::remove_file(store).ok();
 }

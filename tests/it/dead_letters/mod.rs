@@ -1,7 +1,9 @@
 //! The `dlq` commands: what they show, move and delete, and what stays.
 
-pub mod dlq;
-mod half_way;
-pub mod odd_letters;
-mod replays;
+mod browse;
+mod interrupted_commands;
+mod purge_and_export;
+mod replay;
+mod replayed_messages;
+mod unusual_dead_letters;
 mod walk;

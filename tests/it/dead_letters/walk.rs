@@ -6,8 +6,7 @@ use secrecy::SecretString;
 use snapshot_lifecycle::broker::{BrokerAddress, BrokerError, DeadLetterQueue, Topology};
 use snapshot_lifecycle::config::TopologyMode;
 
-use crate::dead_letters::dlq::{drain, id_of, letters, world};
-use crate::support::World;
+use crate::support::{ReceivedMessage, World};
 
 async fn open(world: &World) -> Result<DeadLetterQueue, BrokerError> {
     let address = BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap();
@@ -15,7 +14,7 @@ async fn open(world: &World) -> Result<DeadLetterQueue, BrokerError> {
     DeadLetterQueue::open(&address, &topology).await
 }
 
-/// The ids of all that a walk meets; the letter at `remove` is taken out.
+/// The ids of all that a walk meets; the dead letter at `remove` is taken out.
 async fn walk(queue: &mut DeadLetterQueue, remove: Option<usize>) -> Vec<String> {
     let mut ids = Vec::new();
     while let Some(held) = queue.next().await.unwrap() {
@@ -28,12 +27,12 @@ async fn walk(queue: &mut DeadLetterQueue, remove: Option<usize>) -> Vec<String>
 }
 
 #[tokio::test]
-async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the_oldest_that_are_left() {
-    let world = world().await;
-    let mut ids = letters(&world, 9, "attempts_exhausted").await;
+async fn walk_ends_with_the_dead_letters_that_were_there_and_the_next_begins_with_the_oldest_that_are_left() {
+    let world = World::with_queues().await;
+    let mut ids = world.add_dead_letters(9, "attempts_exhausted").await;
     let mut queue = open(&world).await.unwrap();
     assert_eq!(queue.letters(), 9);
-    let later = letters(&world, 3, "attempts_exhausted").await;
+    let later = world.add_dead_letters(3, "attempts_exhausted").await;
 
     let began = Instant::now();
     assert_eq!(walk(&mut queue, Some(1)).await, ids);
@@ -45,16 +44,16 @@ async fn walk_ends_with_the_letters_that_were_there_and_the_next_begins_with_the
     queue.requeue(5).await.unwrap();
     assert_eq!(walk(&mut queue, None).await, ids[..5]);
     queue.close().await;
-    assert!(began.elapsed() < Duration::from_secs(8), "nothing was waited for in vain: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "no wait ran into its timeout: {:?}", began.elapsed());
 
     ids.extend(later);
-    let left = drain(&world, &format!("{}.dead-letter", world.queue)).await;
-    assert_eq!(left.iter().map(id_of).collect::<Vec<_>>(), ids);
+    let left = world.drain(&format!("{}.dead-letter", world.queue)).await;
+    assert_eq!(left.iter().map(ReceivedMessage::message_id).collect::<Vec<_>>(), ids);
 }
 
 #[tokio::test]
 async fn second_walk_waits_for_the_first_and_gives_up_after_some_seconds() {
-    let world = world().await;
+    let world = World::with_queues().await;
     let first = open(&world).await.unwrap();
     let (second, ()) = tokio::join!(open(&world), async {
         tokio::time::sleep(Duration::from_secs(1)).await;

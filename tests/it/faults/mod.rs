@@ -1,5 +1,6 @@
 //! Faults made on purpose: crashes, outages, slow and broken networks.
 
+mod acknowledgements;
 mod cluster;
 mod crashes;
 mod doubt;

@@ -1,8 +1,8 @@
-//! The way to either server is cut, stalls or is slow, under load: noticed in seconds, mended by itself, nothing lost.
+//! The network to either server is cut, stalls or is slow, under load: noticed in seconds, nothing lost, and nobody has to do anything.
 
 use time::OffsetDateTime;
 
-use crate::support::{Proxy, Snapshot, Way, World, body, eventually, host_of, set};
+use crate::support::{Network, Proxy, Snapshot, World, body, eventually, host_of, set};
 
 const EVENTS: usize = 120;
 
@@ -12,8 +12,8 @@ enum Side {
     Broker,
 }
 
-/// Messages come in all the while; the way is broken in the middle and mended later.
-async fn broken_in_the_middle(side: Side, way: Way) {
+/// Messages come in all the while; the network breaks in the middle and works again later.
+async fn broken_in_the_middle(side: Side, network: Network) {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
     let team = world.team().await;
@@ -30,53 +30,53 @@ async fn broken_in_the_middle(side: Side, way: Way) {
             world.publish_raw(&[format!("not json {n}").into_bytes()]).await;
         }
         if n == EVENTS / 3 {
-            proxy.set(way);
+            proxy.set(network);
         }
-        if n == 2 * EVENTS / 3 && way != Way::Slow {
+        if n == 2 * EVENTS / 3 && network != Network::Slow {
             // TCP alone would take a quarter of an hour.
             worker.becomes_ready(false).await;
             assert_eq!(worker.get("/livez").0, 200);
-            proxy.set(Way::Open);
+            proxy.set(Network::Open);
         }
     }
     worker.becomes_ready(true).await;
     eventually("every event to be ended", async || world.snapshots().await == set([survivor])).await;
-    eventually("all letters", async || world.dead_letters().await >= 12).await;
-    proxy.set(Way::Open);
+    eventually("all dead letters", async || world.dead_letters().await >= 12).await;
+    proxy.set(Network::Open);
     worker.stop().await;
-    // A letter whose confirm was lost may be there twice; there are no others.
-    let letters = world.take_letters_once().await;
+    // A dead letter whose confirm was lost may exist twice; there are no others.
+    let dead_letters = world.take_dead_bodies().await;
     let expected = (0..EVENTS).filter(|n| n % 10 == 0).map(|n| format!("not json {n}").into_bytes()).collect();
-    assert_eq!(letters, expected, "{side:?} {way:?}");
+    assert_eq!(dead_letters, expected, "{side:?} {network:?}");
     assert_eq!(world.depth(&world.queue).await, 0);
 }
 
 #[tokio::test]
 async fn way_to_the_database_that_is_cut() {
-    broken_in_the_middle(Side::Database, Way::Cut).await;
+    broken_in_the_middle(Side::Database, Network::Cut).await;
 }
 
 #[tokio::test]
 async fn way_to_the_database_that_stalls() {
-    broken_in_the_middle(Side::Database, Way::Stalled).await;
+    broken_in_the_middle(Side::Database, Network::Stalled).await;
 }
 
 #[tokio::test]
 async fn way_to_the_database_that_is_slow() {
-    broken_in_the_middle(Side::Database, Way::Slow).await;
+    broken_in_the_middle(Side::Database, Network::Slow).await;
 }
 
 #[tokio::test]
 async fn way_to_the_broker_that_is_cut() {
-    broken_in_the_middle(Side::Broker, Way::Cut).await;
+    broken_in_the_middle(Side::Broker, Network::Cut).await;
 }
 
 #[tokio::test]
 async fn way_to_the_broker_that_stalls() {
-    broken_in_the_middle(Side::Broker, Way::Stalled).await;
+    broken_in_the_middle(Side::Broker, Network::Stalled).await;
 }
 
 #[tokio::test]
 async fn way_to_the_broker_that_is_slow() {
-    broken_in_the_middle(Side::Broker, Way::Slow).await;
+    broken_in_the_middle(Side::Broker, Network::Slow).await;
 }

@@ -40,8 +40,9 @@ async fn whole_corpus_is_dead_lettered_byte_for_byte_and_good_messages_pass_betw
     }
     world.publish_raw(&bodies).await;
     worker.reaches("messages_total{outcome=\"dead_lettered\"}", corpus.len() as f64).await;
-    let letters = world.take_dead_letters(u32::try_from(corpus.len()).unwrap()).await;
-    let mut found: Vec<_> = letters.into_iter().map(|letter| (letter.reason(), letter.body)).collect();
+    let dead_letters = world.take_dead_letters(u32::try_from(corpus.len()).unwrap()).await;
+    let mut found: Vec<_> =
+        dead_letters.into_iter().map(|dead_letter| (dead_letter.reason(), dead_letter.body)).collect();
     let mut expected = corpus;
     found.sort();
     expected.sort();
@@ -96,7 +97,7 @@ fn table(value: impl Strategy<Value = AMQPValue>) -> impl Strategy<Value = Field
 }
 
 #[tokio::test]
-async fn headers_of_any_shape_neither_stop_a_good_message_nor_spoil_a_letter() {
+async fn headers_of_any_shape_neither_stop_a_good_message_nor_spoil_a_dead_letter() {
     let world = World::new().await;
     let worker = world.worker().await;
     let (team, mut runner) = (world.team().await, TestRunner::deterministic());
@@ -111,7 +112,7 @@ async fn headers_of_any_shape_neither_stop_a_good_message_nor_spoil_a_letter() {
     worker.reaches("messages_total{outcome=\"applied\"}", 60.0).await;
     worker.reaches("messages_total{outcome=\"dead_lettered\"}", 60.0).await;
     let listed = world.run(&["dlq", "list"]).await.json();
-    assert!(listed.as_array().unwrap().iter().all(|letter| letter["reason"] == "invalid_json"), "{listed}");
+    assert!(listed.as_array().unwrap().iter().all(|dead_letter| dead_letter["reason"] == "invalid_json"), "{listed}");
     let shown = world.run(&["dlq", "show", "--limit", "60", "--output", "table"]).await;
     assert_eq!(shown.code, 0, "{shown:?}");
     // Whatever count of replays a publisher made up, these are to be replayed.
@@ -132,7 +133,7 @@ async fn sixteen_mebibyte_messages_in_a_row_stay_within_prefetch_times_their_siz
     }
     worker.reaches("messages_total{outcome=\"dead_lettered\"}", 25.0).await;
     let peak = worker.peak_memory();
-    // Each is there twice while its letter is on its way, and once more in the buffers of the connection.
+    // Each exists twice while its dead letter is on its way, and once more in the buffers of the connection.
     assert!(peak < 3 * (4 + 1) * SIZE, "{} MiB", peak / 1024 / 1024);
     worker.stop().await;
     let purge = world.run(&["dlq", "purge", "--all", "--yes"]).await;

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::dead_letters::dlq::world;
-use crate::support::{Proxy, Random, RawProperties, RawPublisher, Way, World, eventually, finish, host_of, raw_amqp};
+use crate::support::{
+    Network, Proxy, Random, RawProperties, RawPublisher, World, eventually, finish, host_of, raw_amqp,
+};
 
 const KEY: &[u8] = b"event.status.confirmed";
 
@@ -30,7 +31,7 @@ fn hostile() -> Vec<(&'static str, &'static [u8], RawProperties)> {
     ]
 }
 
-/// Every command that looks at dead letters ends well, and sees them all.
+/// Every command that reads dead letters ends well, and sees them all.
 async fn all_commands_see(world: &World, count: usize) {
     let listed = world.run(&["dlq", "list"]).await;
     assert_eq!((listed.code, listed.json().as_array().map(Vec::len)), (0, Some(count)), "{listed:?}");
@@ -79,7 +80,7 @@ async fn hostile_messages_are_judged_by_their_bodies_and_hold_up_nobody() {
 
 #[tokio::test]
 async fn hostile_dead_letters_can_be_looked_at_and_removed_beside_others() {
-    let world = world().await;
+    let world = World::with_queues().await;
     // Without those for which RabbitMQ itself needs seconds each time.
     let hostile: Vec<_> =
         hostile().into_iter().filter(|(what, ..)| !what.contains("000 deep") || what.contains(" 5,")).collect();
@@ -103,7 +104,7 @@ async fn hostile_dead_letters_can_be_looked_at_and_removed_beside_others() {
 /// RabbitMQ adds `x-death`, with which they are more than a frame; what comes behind them in the same pieces stays as it is.
 #[tokio::test]
 async fn headers_larger_than_a_frame_lose_some_in_whatever_pieces_they_come() {
-    let world = world().await;
+    let world = World::with_queues().await;
     let mut publisher = RawPublisher::connect(&world.servers.amqp_url).await;
     let mut bodies = Vec::new();
     for number in 0..6_u32 {
@@ -117,18 +118,18 @@ async fn headers_larger_than_a_frame_lose_some_in_whatever_pieces_they_come() {
         publisher.publish(&world.exchange, KEY, &brief, bodies[bodies.len() - 1].as_bytes()).await;
     }
     eventually("all to be dead letters", async || world.dead_letters().await == 6).await;
-    let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
-    way.set(Way::Slow);
+    let proxy = Proxy::before(host_of(&world.servers.amqp_url)).await;
+    proxy.set(Network::Slow);
     let mut command = world.program(&["dlq", "export"]);
-    command.env("AMQP_URL", way.url(&world.servers.amqp_url));
+    command.env("AMQP_URL", proxy.url(&world.servers.amqp_url));
     let exported = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
     assert_eq!(exported.code, 0, "{exported:?}");
     assert!(exported.stderr.contains("headers left out"), "{}", exported.stderr);
-    let letters: Vec<serde_json::Value> =
-        exported.stdout.lines().map(|line| serde_json::from_str(line).expect("a letter a line")).collect();
-    let read: Vec<_> = letters.iter().map(|letter| letter["body"].as_str().unwrap()).collect();
+    let dead_letters: Vec<serde_json::Value> =
+        exported.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON in each line")).collect();
+    let read: Vec<_> = dead_letters.iter().map(|dead_letter| dead_letter["body"].as_str().unwrap()).collect();
     assert_eq!(read, bodies);
-    assert!(letters.iter().all(|letter| letter["reason"] == "expired"), "what the broker says stays");
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter["reason"] == "expired"), "what the broker says stays");
 }
 
 #[tokio::test]

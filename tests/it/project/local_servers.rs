@@ -1,4 +1,4 @@
-//! The script that starts and stops servers, by itself: the tests and `deploy/dev` rely on it.
+//! The script that starts and stops servers, tested on its own: the tests and `deploy/dev` rely on it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

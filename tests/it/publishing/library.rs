@@ -105,12 +105,12 @@ async fn broker_that_stays_away_runs_into_the_time_out() {
 async fn connection_on_which_a_confirm_did_not_come_is_used_no_more() {
     let world = World::new().await;
     world.worker().await.stop().await;
-    let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
-    let url = SecretString::from(way.url(&world.servers.amqp_url));
+    let proxy = Proxy::before(host_of(&world.servers.amqp_url)).await;
+    let url = SecretString::from(proxy.url(&world.servers.amqp_url));
     let publisher = Publisher::new(BrokerAddress::parse(Some(&url)).unwrap()).with_timeout(Duration::from_secs(5));
     let outgoing = || Outgoing::status(&world.exchange, &message(Uuid::new_v4())).unwrap();
     assert_eq!(publisher.publish(&[&outgoing()]).await, [Ok(())]);
-    way.abandon_connections();
+    proxy.abandon_connections();
     let answers = publisher.publish(&[&outgoing()]).await;
     assert!(matches!(answers[..], [Err(PublishError::Unconfirmed(_))]), "{answers:?}");
     assert_eq!(publisher.publish(&[&outgoing()]).await, [Ok(())]);
@@ -154,13 +154,13 @@ async fn broker_that_was_killed_is_found_again_by_the_next_call() {
 async fn time_without_end_and_names_and_dates_beyond_their_limits_are_no_panic() {
     let world = World::new().await;
     world.worker().await.stop().await;
-    let patient = publisher(&world).with_timeout(Duration::MAX);
-    patient.publish(&message(Uuid::new_v4())).await.unwrap();
+    let without_timeout = publisher(&world).with_timeout(Duration::MAX);
+    without_timeout.publish(&message(Uuid::new_v4())).await.unwrap();
     let year_10_000 = time::macros::datetime!(9999-12-31 23:59:59 -2:00);
     let late = StatusMessage::new(Uuid::new_v4(), EventStatus::Confirmed, year_10_000);
-    let answer = patient.publish(&late).await;
+    let answer = without_timeout.publish(&late).await;
     assert!(matches!(answer, Err(PublishError::Invalid(_))), "{answer:?}");
-    patient.close().await;
+    without_timeout.close().await;
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod library;
 mod outbox;
+mod publish_command;
 mod publish_file;
 mod sharing;

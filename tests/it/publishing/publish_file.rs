@@ -8,7 +8,7 @@ use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
-use crate::support::{Servers, World, eventually};
+use crate::support::{Servers, TempFile, World, eventually};
 
 fn lines(count: usize) -> Vec<String> {
     (0..count)
@@ -17,29 +17,6 @@ fn lines(count: usize) -> Vec<String> {
             format!(r#"{{"message_id":"{message}","event_id":"{event}","status":"option","occurred_at":"2026-01-05T12:00:00Z"}}"#)
         })
         .collect()
-}
-
-/// A file with those lines; removed when dropped.
-struct Lines {
-    path: std::path::PathBuf,
-}
-
-impl Lines {
-    fn of(lines: &[String]) -> Self {
-        let path = std::env::temp_dir().join(format!("{}.ndjson", Uuid::new_v4()));
-        std::fs::write(&path, lines.join("\n")).unwrap();
-        Self { path }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.path).ok();
-    }
 }
 
 fn start(mut command: Command) -> Child {
@@ -63,23 +40,16 @@ async fn arrived(world: &World, queue: &str) -> BTreeMap<String, usize> {
     found
 }
 
-/// A world whose exchanges and queues are there, without a worker.
-async fn world() -> World {
-    let world = World::new().await;
-    world.worker().await.stop().await;
-    world
-}
-
 #[tokio::test]
 async fn every_line_arrives_exactly_once() {
-    let world = world().await;
+    let world = World::with_queues().await;
     let all = lines(20_000);
-    let file = Lines::of(&all);
+    let file = TempFile::new(all.join("\n"));
     let published = world.run(&["publish", "--from", file.path()]).await;
     assert_eq!((published.code, published.json()["confirmed"].as_u64()), (0, Some(20_000)), "{published:?}");
     assert_eq!(published.stderr, "", "no progress bar off a terminal");
     assert_eq!(world.depth(&world.queue).await, 20_000);
-    let empty = Lines::of(&[]);
+    let empty = TempFile::new("");
     let nothing = world.run(&["publish", "--from", empty.path(), "--output", "table"]).await;
     assert!(nothing.code == 0 && nothing.stdout.contains("0 messages published"), "{nothing:?}");
     let missing = world.run(&["publish", "--from", "no such file"]).await;
@@ -89,7 +59,7 @@ async fn every_line_arrives_exactly_once() {
 #[tokio::test]
 async fn interrupted_it_says_where_to_go_on() {
     for signal in ["INT", "TERM"] {
-        let world = world().await;
+        let world = World::with_queues().await;
         let all = lines(3_000);
         let mut child = start(world.program(&["publish", "--from", "-"]));
         let mut stdin = child.stdin.take().unwrap();
@@ -103,7 +73,7 @@ async fn interrupted_it_says_where_to_go_on() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("interrupted; 1700 messages are confirmed, continue with --skip 1700"), "{stderr}");
-        let file = Lines::of(&all);
+        let file = TempFile::new(all.join("\n"));
         let rest = world.run(&["publish", "--from", file.path(), "--skip", "1700"]).await;
         assert_eq!(rest.json()["confirmed"], 1_300, "{rest:?}");
         let once = all.into_iter().map(|line| (line, 1)).collect();
@@ -112,8 +82,8 @@ async fn interrupted_it_says_where_to_go_on() {
 }
 
 #[tokio::test]
-async fn unroutable_line_is_named_and_all_before_it_are_there() {
-    let world = world().await;
+async fn unroutable_line_is_named_and_all_before_it_are_published() {
+    let world = World::with_queues().await;
     let (connection, channel) = world.channel().await;
     // Only offers have a queue: the others are unroutable.
     let unbind = channel.queue_unbind(
@@ -136,7 +106,7 @@ async fn unroutable_line_is_named_and_all_before_it_are_there() {
     for n in [4_500, 4_600, 5_900] {
         all[n] = all[n].replace("option", "lead");
     }
-    let file = Lines::of(&all);
+    let file = TempFile::new(all.join("\n"));
     let published = world.run(&["publish", "--from", file.path()]).await;
     assert_eq!(published.code, 1);
     assert!(published.stderr.contains("line 4501: unroutable"), "{published:?}");
@@ -147,10 +117,10 @@ async fn unroutable_line_is_named_and_all_before_it_are_there() {
 
 #[tokio::test]
 async fn bad_line_is_fixed_or_left_out_and_a_skip_beyond_the_end_is_an_error() {
-    let world = world().await;
+    let world = World::with_queues().await;
     let mut all = lines(6);
     all[1] = r#"{"event_id": 7}"#.to_owned();
-    let file = Lines::of(&all);
+    let file = TempFile::new(all.join("\n"));
     let published = world.run(&["publish", "--from", file.path()]).await;
     assert_eq!(published.code, 1);
     let advice = "1 message is confirmed, fix line 2 and continue with --skip 1, or leave it out with --skip 2";
@@ -169,7 +139,7 @@ async fn bad_line_is_fixed_or_left_out_and_a_skip_beyond_the_end_is_an_error() {
 
 #[tokio::test]
 async fn refused_is_told_apart() {
-    let world = world().await;
+    let world = World::with_queues().await;
     let (connection, channel) = world.channel().await;
     let full = format!("{}.full", world.queue);
     let mut arguments = FieldTable::default();
@@ -186,7 +156,7 @@ async fn refused_is_told_apart() {
     );
     bind.await.unwrap();
     connection.close(200, "done".into()).await.ok();
-    let file = Lines::of(&lines(500));
+    let file = TempFile::new(lines(500).join("\n"));
     let published = world.run(&["publish", "--from", file.path()]).await;
     assert_eq!(published.code, 1);
     assert!(published.stderr.contains("refused by the broker"), "{published:?}");
@@ -213,7 +183,7 @@ async fn broker_that_goes_away_half_way_costs_no_line() {
     assert!(stderr.contains("unconfirmed"), "{stderr}");
     let skip = skip_in(&stderr).to_string();
     servers.control(&["rabbitmq", "start"]);
-    let file = Lines::of(&all);
+    let file = TempFile::new(all.join("\n"));
     let rest = world.run(&["publish", "--from", file.path(), "--skip", &skip]).await;
     assert_eq!(rest.code, 0, "{rest:?}");
     let there = arrived(&world, &world.queue).await;
@@ -223,8 +193,8 @@ async fn broker_that_goes_away_half_way_costs_no_line() {
 
 #[tokio::test]
 async fn reader_that_goes_away_does_not_stop_publishing() {
-    let world = world().await;
-    let file = Lines::of(&lines(100));
+    let world = World::with_queues().await;
+    let file = TempFile::new(lines(100).join("\n"));
     let mut child = start(world.program(&["publish", "--from", file.path()]));
     drop(child.stdout.take());
     let stderr = child.stderr.take().unwrap();

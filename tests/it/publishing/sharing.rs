@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Proxy, Servers, Way, World, eventually, host_of};
+use crate::support::{Network, Proxy, Servers, World, eventually, host_of};
 
 fn message(status: EventStatus) -> StatusMessage {
     StatusMessage::new(Uuid::new_v4(), status, OffsetDateTime::now_utc())
 }
 
-/// A world with its queues, and a publisher by way of a proxy.
+/// A world with its queues, and a publisher through a proxy.
 async fn by_proxy() -> (World, Proxy, StatusPublisher) {
     let world = World::new().await;
     world.worker().await.stop().await;
-    let way = Proxy::before(host_of(&world.servers.amqp_url)).await;
-    let publisher = StatusPublisher::new(&way.url(&world.servers.amqp_url), world.exchange.as_str()).unwrap();
-    (world, way, publisher)
+    let proxy = Proxy::before(host_of(&world.servers.amqp_url)).await;
+    let publisher = StatusPublisher::new(&proxy.url(&world.servers.amqp_url), world.exchange.as_str()).unwrap();
+    (world, proxy, publisher)
 }
 
 /// The results of calls at once, of which every other one says `confirmed` and the others `lead`.
@@ -38,10 +37,10 @@ async fn alternately(
 /// A round trip takes 100 ms, so one call after another would take 100 s and run into the time-out.
 #[tokio::test]
 async fn thousand_tasks_share_a_connection_and_its_round_trips() {
-    let (world, way, publisher) = by_proxy().await;
+    let (world, proxy, publisher) = by_proxy().await;
     let publisher = publisher.with_timeout(Duration::from_mins(1));
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    way.set(Way::Late);
+    proxy.set(Network::Late);
     let call = |_| {
         let publisher = publisher.clone();
         tokio::spawn(async move { publisher.publish(&message(EventStatus::Lead)).await })
@@ -50,14 +49,14 @@ async fn thousand_tasks_share_a_connection_and_its_round_trips() {
         assert_eq!(answer.unwrap(), Ok(()));
     }
     publisher.close().await;
-    assert_eq!((world.depth(&world.queue).await, way.connections()), (1001, 1));
+    assert_eq!((world.depth(&world.queue).await, proxy.connections()), (1001, 1));
 }
 
 #[tokio::test]
 async fn cancelled_calls_cost_neither_the_connection_nor_other_calls() {
-    let (world, way, publisher) = by_proxy().await;
+    let (world, proxy, publisher) = by_proxy().await;
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    way.set(Way::Stalled);
+    proxy.set(Network::Stalled);
     let messages: Vec<_> = (0..50).map(|_| message(EventStatus::Lead)).collect();
     let stays = messages[1..].iter().map(|message| publisher.publish(message));
     // Begun, and dropped while its confirm is outstanding.
@@ -68,10 +67,10 @@ async fn cancelled_calls_cost_neither_the_connection_nor_other_calls() {
         let dropped = message(EventStatus::Lead);
         assert!(tokio::time::timeout(Duration::from_millis(1), publisher.publish(&dropped)).await.is_err());
     }
-    way.set(Way::Open);
+    proxy.set(Network::Open);
     assert!(stays.await.iter().all(Result::is_ok));
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    assert_eq!(way.connections(), 1);
+    assert_eq!(proxy.connections(), 1);
     assert!(world.depth(&world.queue).await >= 51, "the first, those that stayed, and the last");
 }
 
@@ -120,28 +119,28 @@ async fn rejected_calls_cost_their_neighbours_nothing() {
 
 #[tokio::test]
 async fn connection_that_is_silent_costs_the_calls_that_wait_and_not_the_next() {
-    let (world, way, publisher) = by_proxy().await;
+    let (world, proxy, publisher) = by_proxy().await;
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    way.abandon_connections();
+    proxy.abandon_connections();
     let hasty = publisher.clone().with_timeout(Duration::from_secs(1));
     let late = hasty.publish(&message(EventStatus::Lead)).await;
     assert!(matches!(late, Err(PublishError::Unconfirmed(_))), "{late:?}");
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    assert_eq!((world.depth(&world.queue).await, way.connections()), (2, 2));
+    assert_eq!((world.depth(&world.queue).await, proxy.connections()), (2, 2));
 }
 
 #[tokio::test]
 async fn closing_ends_calls_that_would_wait_for_ever() {
-    let (_world, way, publisher) = by_proxy().await;
+    let (_world, proxy, publisher) = by_proxy().await;
     let publisher = publisher.with_timeout(Duration::MAX);
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
-    way.abandon_connections();
+    proxy.abandon_connections();
     let message_in_flight = message(EventStatus::Lead);
     let (result, ()) = tokio::join!(publisher.publish(&message_in_flight), publisher.close());
     assert_eq!(result, Err(PublishError::Unconfirmed("the publisher was closed".to_owned())));
     publisher.publish(&message(EventStatus::Lead)).await.unwrap();
     // One that is closed by a call that is dropped itself.
-    way.abandon_connections();
+    proxy.abandon_connections();
     let mut call = std::pin::pin!(publisher.publish(&message_in_flight));
     assert!(call.as_mut().now_or_never().is_none());
     assert!(publisher.close().now_or_never().is_none());

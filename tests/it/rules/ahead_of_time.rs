@@ -3,15 +3,10 @@
 use snapshot_lifecycle::policy::EventEnd;
 use snapshot_lifecycle::storage::{EventEndOutcome, Limits};
 use sqlx::Connection;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, body, body_of_team, eventually, set};
-
-fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_utc();
-    now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap()
-}
+use crate::support::{Snapshot, World, body, body_of_team, eventually, now, set};
 
 /// A snapshot that is made now, by the database's clock.
 async fn make(world: &World, team: Uuid, event: Uuid) -> Uuid {

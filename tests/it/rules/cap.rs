@@ -1,4 +1,4 @@
-//! "Cap": at most so many a team, the oldest go, never one more than needed.
+//! "Cap": at most N snapshots per team, the oldest go, never one more than needed.
 
 use std::collections::BTreeSet;
 

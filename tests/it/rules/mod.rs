@@ -3,8 +3,11 @@
 mod ahead_of_time;
 mod cap;
 mod event_end;
+mod large_events;
+mod leases;
 mod model;
 mod passes;
 mod retention;
-mod rows_that_stay;
 mod ttl;
+mod undeletable_rows;
+mod undeletable_rows_cost;

@@ -200,11 +200,11 @@ async fn restamp_gives_an_expiry_to_rows_that_have_none() {
 #[tokio::test]
 async fn preview_says_that_the_workers_role_may_not_change_the_policy() {
     let world = World::new().await;
-    let role = crate::storage::access::worker_role(&world).await;
+    let role = world.worker_role();
     let set = |more: &[&str]| {
         let mut command =
             world.program(&[&["retention", "set", "offer", "--ttl", "1d", "--output", "table"][..], more].concat());
-        command.env("DATABASE_URL", crate::storage::access::url_of(&world, &role));
+        command.env("DATABASE_URL", world.url_as(&role));
         finish(command)
     };
     let preview = set(&[]);
@@ -213,5 +213,5 @@ async fn preview_says_that_the_workers_role_may_not_change_the_policy() {
     assert_eq!(set(&["--yes"]).code, 1);
     let allowed = world.run(&["retention", "set", "offer", "--ttl", "1d"]).await;
     assert_eq!(allowed.json()["permitted"], true, "{allowed:?}");
-    crate::storage::access::drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }

@@ -153,7 +153,7 @@ async fn times_that_no_calendar_has_are_swept_or_kept_like_any_other() {
 }
 
 #[tokio::test]
-async fn rows_that_the_host_keeps_hide_none_behind_them() {
+async fn rows_that_the_backend_keeps_hide_none_behind_them() {
     let world = World::new().await;
     let (team, long_ago) = (world.team().await, OffsetDateTime::UNIX_EPOCH);
     let mut kept = std::collections::BTreeSet::new();
@@ -178,7 +178,7 @@ async fn rows_that_the_host_keeps_hide_none_behind_them() {
 }
 
 #[tokio::test]
-async fn rows_that_the_host_keeps_without_an_error_end_the_pass_with_one() {
+async fn rows_that_the_backend_keeps_without_an_error_end_the_pass_with_one() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event).expires_at(OffsetDateTime::UNIX_EPOCH)).await;

@@ -88,7 +88,7 @@ async fn each_user_can_do_its_work_and_nothing_else() {
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let (exchange, queue) = (world.exchange.clone(), world.queue.clone());
-    let letters = format!("{queue}.dead-letter");
+    let dead_letters = format!("{queue}.dead-letter");
 
     let declaring = User::new(&servers, &world, "worker, `declare`");
     world.worker_with(&[("AMQP_URL", &declaring.url)]).await.stop().await;
@@ -142,9 +142,9 @@ async fn each_user_can_do_its_work_and_nothing_else() {
     running.stop().await;
 
     assert!(!worker.may_publish(&exchange).await, "the worker publishes no status unless the outbox is used");
-    assert!(!worker.may_read(&letters).await && !worker.may_declare("something-else").await);
+    assert!(!worker.may_read(&dead_letters).await && !worker.may_declare("something-else").await);
     assert!(!worker.may_publish("amq.direct").await && !worker.may_publish("").await);
-    assert!(!publisher.may_read(&queue).await && !publisher.may_read(&letters).await);
+    assert!(!publisher.may_read(&queue).await && !publisher.may_read(&dead_letters).await);
     assert!(!publisher.may_publish(&format!("{queue}.dlx")).await && !publisher.may_publish("").await);
     assert!(!publisher.may_declare("something-else").await);
     assert!(!operator.may_declare("something-else").await && !operator.may_publish("").await);

@@ -149,7 +149,7 @@ async fn both_servers_are_reached_over_verified_tls_and_by_no_other_way() {
     std::fs::remove_dir_all(files).ok();
 }
 
-/// Waiting would not mend it, so the worker ends at once, says why, and shows no secret.
+/// Waiting would not fix it, so the worker ends at once, says why, and shows no secret.
 fn stops(world: &World, variables: &[(&str, &str)], why: &str) {
     let stopped = with(world, &["run", "--http-addr", "127.0.0.1:0"], variables);
     assert_eq!(stopped.code, 1, "{variables:?}: {stopped:?}");

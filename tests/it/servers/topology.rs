@@ -1,9 +1,8 @@
 //! Exchanges and queues: declared, verified, in the way.
 
-use lapin::BasicProperties;
-use lapin::ExchangeKind;
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, ExchangeKind};
 use time::OffsetDateTime;
 
 use crate::support::{Servers, Snapshot, World, as_user, body, eventually};
@@ -38,7 +37,7 @@ async fn verify_works_on_what_another_has_declared() {
 }
 
 #[tokio::test]
-async fn queue_of_another_kind_is_refused_with_the_mend() {
+async fn queue_of_another_kind_is_refused_with_the_fix() {
     let world = World::new().await;
     let (connection, channel) = world.channel().await;
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -55,7 +54,7 @@ async fn queue_of_another_kind_is_refused_with_the_mend() {
 async fn wait_queues_keep_a_message_for_as_long_as_their_names_say() {
     let world = World::new().await;
     world.worker().await.stop().await;
-    // RabbitMQ takes the declaration of a queue that is there only with the arguments that it has.
+    // RabbitMQ takes the declaration of a queue that exists only with the arguments that it has.
     let declared = async |delay: &str, milliseconds: i64| {
         let (connection, channel) = world.channel().await;
         let mut arguments = FieldTable::default();
@@ -144,7 +143,7 @@ async fn work_queue_of_an_earlier_version_is_used_as_it_is() {
 }
 
 #[tokio::test]
-async fn hosts_exchange_with_properties_of_its_own_is_used_as_it_is() {
+async fn backends_exchange_with_properties_of_its_own_is_used_as_it_is() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;

@@ -1,8 +1,10 @@
 //! The database: migrations, roles, and the library's storage of snapshots.
 
-pub mod access;
+mod hidden_rows;
+mod index_builds;
 mod migrations;
 mod privileges;
 mod search_path;
 mod snapshot_store;
 mod statements;
+mod worker_role;

@@ -3,7 +3,6 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Snapshot, World};
 
 /// A tenant's role: it may use `SnapshotStore`, and change its events.
@@ -17,14 +16,6 @@ async fn tenant_role(world: &World) -> String {
         ))
         .await;
     role
-}
-
-async fn installed(world: &World) {
-    world
-        .sql("ALTER TABLE public.events ADD COLUMN IF NOT EXISTS status TEXT, ADD COLUMN IF NOT EXISTS team_id UUID")
-        .await;
-    let install = world.run(&["outbox", "install", "--team-column", "team_id", "--on-insert"]).await;
-    assert_eq!(install.code, 0, "{install:?}");
 }
 
 /// Tables of the caller's own, with our functions attached.
@@ -42,10 +33,6 @@ async fn record_function(world: &World) -> String {
         .unwrap()
 }
 
-async fn pending(world: &World) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM snapshot_lifecycle.outbox").fetch_one(&world.pool).await.unwrap()
-}
-
 async fn execute(connection: &mut PgConnection, sql: &str) -> Result<(), String> {
     let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await;
     done.map(drop).map_err(|error| error.to_string())
@@ -54,51 +41,51 @@ async fn execute(connection: &mut PgConnection, sql: &str) -> Result<(), String>
 #[tokio::test]
 async fn nobody_else_may_attach_our_functions() {
     let world = World::new().await;
-    installed(&world).await;
-    // Made anew, too.
-    installed(&world).await;
+    world.install_outbox_with(&["--on-insert"]).await;
+    // Installed again, too.
+    world.install_outbox_with(&["--on-insert"]).await;
     let record = record_function(&world).await;
-    for role in [tenant_role(&world).await, worker_role(&world).await] {
-        let mut connection = PgConnection::connect(&url_of(&world, &role)).await.unwrap();
+    for role in [tenant_role(&world).await, world.worker_role()] {
+        let mut connection = PgConnection::connect(&world.url_as(&role)).await.unwrap();
         for attachment in ATTACHMENTS {
             let refused = execute(&mut connection, &attachment.replace("RECORD", &record)).await.unwrap_err();
             assert!(refused.contains("permission denied for function"), "{role}: {refused}");
         }
         connection.close().await.unwrap();
-        drop_role(&world, &role).await;
+        world.drop_role(&role).await;
     }
 }
 
 #[tokio::test]
 async fn function_that_was_granted_to_a_role_records_nothing_of_another_table() {
     let world = World::new().await;
-    installed(&world).await;
+    world.install_outbox_with(&["--on-insert"]).await;
     let record = record_function(&world).await;
     let role = tenant_role(&world).await;
     world.sql(format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA snapshot_lifecycle TO {role}")).await;
-    let mut connection = PgConnection::connect(&url_of(&world, &role)).await.unwrap();
+    let mut connection = PgConnection::connect(&world.url_as(&role)).await.unwrap();
     execute(&mut connection, &ATTACHMENTS[0].replace("RECORD", &record)).await.unwrap();
     let forge = "INSERT INTO forged VALUES (gen_random_uuid(), 'confirmed', gen_random_uuid())";
     execute(&mut connection, forge).await.unwrap();
-    assert_eq!(pending(&world).await, 0);
+    assert_eq!(world.outbox_records().await, 0);
     let status = world.run(&["outbox", "status"]).await.json();
     let told: Vec<_> = status["installed"].as_array().unwrap().iter().map(|it| it["problem"].as_str()).collect();
     assert!(told.contains(&Some("it was installed for another table, and nothing is recorded")), "{told:?}");
     // The true one still records, also under another name.
     world.sql("ALTER TABLE public.events RENAME TO happenings").await;
     execute(&mut connection, "INSERT INTO public.happenings (status) VALUES ('confirmed')").await.unwrap();
-    assert_eq!(pending(&world).await, 1);
+    assert_eq!(world.outbox_records().await, 1);
     connection.close().await.unwrap();
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]
 async fn nothing_of_the_callers_runs_as_the_owner_of_our_functions() {
     let world = World::new().await;
-    installed(&world).await;
+    world.install_outbox_with(&["--on-insert"]).await;
     let role = tenant_role(&world).await;
     let team = world.team().await;
-    let mut connection = PgConnection::connect(&url_of(&world, &role)).await.unwrap();
+    let mut connection = PgConnection::connect(&world.url_as(&role)).await.unwrap();
     // A temporary schema is searched first for types, unless it is named: under these names everything would be the caller's.
     execute(
         &mut connection,
@@ -121,18 +108,18 @@ async fn nothing_of_the_callers_runs_as_the_owner_of_our_functions() {
     )
     .await
     .unwrap();
-    assert_eq!((pending(&world).await, world.snapshots().await.len()), (2, 1));
+    assert_eq!((world.outbox_records().await, world.snapshots().await.len()), (2, 1));
     let ran: Vec<String> =
         sqlx::query_scalar("SELECT who::pg_catalog.text FROM pg_temp.ran_as").fetch_all(&mut connection).await.unwrap();
     assert!(ran.is_empty(), "{ran:?}");
     connection.close().await.unwrap();
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]
 async fn public_may_do_nothing_with_anything_of_ours() {
     let world = World::new().await;
-    installed(&world).await;
+    world.install_outbox_with(&["--on-insert"]).await;
     let may: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s on %s', r, n.nspname) FROM pg_namespace AS n, unnest(ARRAY['USAGE', 'CREATE']) AS r
              WHERE n.nspname = 'snapshot_lifecycle' AND has_schema_privilege('public', n.oid, r)
@@ -159,15 +146,15 @@ async fn public_may_do_nothing_with_anything_of_ours() {
 #[tokio::test]
 async fn roles_reach_no_record_and_no_row_of_another_team() {
     let world = World::new().await;
-    installed(&world).await;
+    world.install_outbox_with(&["--on-insert"]).await;
     let (team, other) = (world.team().await, world.team().await);
     let event = world.event().await;
     world.sql("DELETE FROM snapshot_lifecycle.outbox").await;
     let kept = world.insert(&Snapshot::of(other).event(event)).await;
-    let (tenant, worker) = (tenant_role(&world).await, worker_role(&world).await);
+    let (tenant, worker) = (tenant_role(&world).await, world.worker_role());
     let record = record_function(&world).await;
     for role in [&tenant, &worker] {
-        let mut connection = PgConnection::connect(&url_of(&world, role)).await.unwrap();
+        let mut connection = PgConnection::connect(&world.url_as(role)).await.unwrap();
         execute(&mut connection, &format!("SET app.current_team_id = '{team}'")).await.unwrap();
         for forbidden in [
             "INSERT INTO snapshot_lifecycle.outbox (event_id, status) VALUES (gen_random_uuid(), 'confirmed')",
@@ -188,12 +175,12 @@ async fn roles_reach_no_record_and_no_row_of_another_team() {
         execute(&mut connection, &own).await.expect_err(&own);
         connection.close().await.unwrap();
     }
-    let mut connection = PgConnection::connect(&url_of(&world, &tenant)).await.unwrap();
+    let mut connection = PgConnection::connect(&world.url_as(&tenant)).await.unwrap();
     execute(&mut connection, &format!("SET app.current_team_id = '{team}'; DELETE FROM public.snapshots"))
         .await
         .unwrap();
     connection.close().await.unwrap();
-    assert!(world.snapshots().await.contains(&kept) && pending(&world).await == 0);
-    drop_role(&world, &tenant).await;
-    drop_role(&world, &worker).await;
+    assert!(world.snapshots().await.contains(&kept) && world.outbox_records().await == 0);
+    world.drop_role(&tenant).await;
+    world.drop_role(&worker).await;
 }

@@ -3,7 +3,7 @@
 use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
 use time::OffsetDateTime;
 
-use crate::support::{BACKEND_TABLES, Servers, Snapshot, World, set};
+use crate::support::{BACKEND_TABLES, Servers, Snapshot, TempFile, World, set};
 
 /// As if it were PostgreSQL's own, but closer to the types that we call it with. Each says that it was called, and fails.
 const TRAPS: &str = r#"
@@ -48,11 +48,11 @@ async fn nothing_of_another_schema_is_run() {
                  data JSONB NOT NULL, created_at TIMESTAMPTZ DEFAULT now(), expires_at TIMESTAMPTZ NOT NULL)",
         )
         .await;
-    // Something to look at for who asks which triggers and rules there are.
+    // Something that a query for triggers and rules finds.
     world
         .sql(
-            "CREATE FUNCTION public.let_go() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
-             CREATE TRIGGER let_go BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.let_go();
+            "CREATE FUNCTION public.allow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
+             CREATE TRIGGER allow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.allow();
              CREATE TABLE public.notes (id UUID); CREATE RULE kept AS ON DELETE TO public.notes DO INSTEAD NOTHING",
         )
         .await;
@@ -62,12 +62,11 @@ async fn nothing_of_another_schema_is_run() {
 
     let (team, event, other) = (world.team().await, world.event().await, world.event().await);
     let now = OffsetDateTime::now_utc();
-    let file = std::env::temp_dir().join(format!("{}.json", world.queue));
     let entry = serde_json::json!({
         "snapshot_id": "s1", "type": "offer", "event_id": null, "params": {}, "data": {"n": 1},
         "created_at": "2026-01-05T12:00:00.000000", "expires_at": "2999-01-05T12:00:00.000000",
     });
-    std::fs::write(&file, serde_json::json!({ "snapshots": { "s1": entry } }).to_string()).unwrap();
+    let file = TempFile::new(serde_json::json!({ "snapshots": { "s1": entry } }).to_string());
     let (team_id, event_id, other_id) = (team.to_string(), event.to_string(), other.to_string());
     let succeeds = async |arguments: &[&str]| {
         let done = world.run(arguments).await;
@@ -83,7 +82,7 @@ async fn nothing_of_another_schema_is_run() {
     world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
     succeeds(&["snapshots", "list", "--team-id", &team_id]).await;
     succeeds(&["snapshots", "show", &survivors[0].to_string()]).await;
-    succeeds(&["snapshots", "import", file.to_str().unwrap(), "--team-id", &team_id]).await;
+    succeeds(&["snapshots", "import", file.path(), "--team-id", &team_id]).await;
     succeeds(&["retention", "list"]).await;
     succeeds(&["retention", "set", "offer", "--ttl", "8d", "--restamp", "--yes"]).await;
     succeeds(&["sweep"]).await;
@@ -116,7 +115,6 @@ async fn nothing_of_another_schema_is_run() {
     assert_eq!(store.delete_snapshots_for_event(team, event, OffsetDateTime::now_utc()).await.unwrap(), 1);
     assert!(!store.delete(team, id).await.unwrap());
     store.close().await;
-    std::fs::remove_file(file).ok();
     assert!(world.snapshots().await.is_superset(&set([survivors[0], survivors[1]])));
     assert_eq!(world.dead_letters().await, 0);
 }

@@ -11,7 +11,7 @@ fn store(world: &World) -> SnapshotStore {
     SnapshotStore::connect(&world.database_url).unwrap()
 }
 
-/// A store whose role row-level security binds: what the host's API role is.
+/// A store whose role row-level security binds: what the backend's API role is.
 async fn bound_store(world: &World) -> (SnapshotStore, String) {
     let role = format!("api_{}", Uuid::new_v4().simple());
     world

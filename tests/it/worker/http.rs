@@ -81,7 +81,7 @@ async fn gauges_follow_what_is_in_the_queues_and_the_table() {
     world.publish_raw(&[b"no json".to_vec()]).await;
     worker.reaches("dead_letter_queue_messages", 1.0).await;
 
-    // By itself it sweeps once, some seconds after its start.
+    // Without an interval of its own it sweeps once, some seconds after its start.
     worker.reaches("pass_seconds_count{rule=\"ttl\"}", 1.0).await;
     let (team, event) = (world.team().await, world.event().await);
     let now = time::OffsetDateTime::now_utc();
@@ -193,7 +193,7 @@ async fn endless_headers_silence_and_other_methods_get_nowhere() {
     let cut = (0..1000).any(|_| endless.write_all(&[b'x'; 1024]).is_err());
     let mut answer = Vec::new();
     let reset = endless.read_to_end(&mut answer).is_err();
-    // Not merely let go of in the end: a megabyte that was read to its end would be answered by nothing.
+    // The connection is not merely closed in the end: a megabyte that was read to its end would be answered by nothing.
     assert!(cut || reset || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
 
     // One that says nothing is shut out.

@@ -21,7 +21,7 @@ async fn log_that_nobody_reads_holds_up_neither_messages_nor_probes_nor_the_end(
     assert_eq!(worker.ended().await.code(), Some(0));
     assert_eq!(world.dead_letters().await, 2_000);
     let read: Vec<Value> = lines.lines().map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect();
-    assert!(read.iter().any(|line| line["message"] == "dependency is up"), "what the pipe took is there: {read:?}");
+    assert!(read.iter().any(|line| line["message"] == "dependency is up"), "what the pipe took was not lost: {read:?}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn broker_that_cannot_be_reached_is_down_whatever_the_database_does() {
         eventually("the broker as it is", async || health.is_up(Dependency::Rabbitmq) == up).await;
         stop.soft.cancel();
         probing.await.unwrap();
-        // Another look at the one that answers may not have found it down: its queue is not declared, which is an answer.
+        // The next check of the one that answers may not have found it down: its queue is not declared, which is an answer.
         assert_eq!(health.is_up(Dependency::Rabbitmq), up);
     }
 }

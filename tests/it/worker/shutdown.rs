@@ -113,7 +113,7 @@ async fn command_stops_softly_when_its_terminal_closes() {
 }
 
 #[tokio::test]
-async fn address_that_is_taken_is_said_with_the_mend() {
+async fn address_that_is_taken_is_said_with_the_fix() {
     let world = World::new().await;
     let worker = world.worker().await;
     let second = world.run(&["run", "--http-addr", &worker.http().to_string()]).await;
@@ -137,5 +137,5 @@ async fn lease_of_a_pass_that_a_stop_interrupts_is_free_at_once() {
             .fetch_one(&world.pool)
             .await
             .unwrap();
-    assert!(free, "another replica would wait until the lease ends by itself");
+    assert!(free, "another replica would wait until the lease runs out");
 }

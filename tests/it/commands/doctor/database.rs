@@ -1,4 +1,3 @@
-use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Servers, Snapshot, World, checkup, checkup_with, settled};
 
 #[tokio::test]
@@ -14,8 +13,8 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
         .sql(
             "DROP INDEX public.idx_snapshots_event;
              UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.idx_snapshots_team_newest'::regclass;
-             CREATE INDEX hosts_own ON public.snapshots (data);
-             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.hosts_own'::regclass;
+             CREATE INDEX backends_own ON public.snapshots (data);
+             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.backends_own'::regclass;
              ALTER TABLE public.snapshots SET (autovacuum_enabled = false);
              CREATE TABLE public.favourites (snapshot UUID REFERENCES public.snapshots (id));
              INSERT INTO snapshot_lifecycle.lease (name, holder, expires_at, completed_at)
@@ -37,7 +36,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
     );
     let fix = "REINDEX INDEX CONCURRENTLY public.idx_snapshots_team_newest;";
     sick.has("database.indexes", "failed", "idx_snapshots_team_newest is invalid", fix);
-    sick.has("database.indexes", "warning", "hosts_own is invalid", "DROP INDEX CONCURRENTLY");
+    sick.has("database.indexes", "warning", "backends_own is invalid", "DROP INDEX CONCURRENTLY");
     sick.has("database.autovacuum", "failed", "off for public.snapshots", "RESET (autovacuum_enabled)");
     sick.has("database.references", "warning", "public.favourites", "ON DELETE");
     let fix = "CREATE INDEX CONCURRENTLY ON public.favourites (snapshot);";
@@ -51,7 +50,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
     world
         .sql(
             "CREATE INDEX idx_snapshots_event ON public.snapshots (event_id);
-             REINDEX INDEX public.idx_snapshots_team_newest; REINDEX INDEX public.hosts_own;
+             REINDEX INDEX public.idx_snapshots_team_newest; REINDEX INDEX public.backends_own;
              ALTER TABLE public.snapshots RESET (autovacuum_enabled);
              DROP TABLE public.favourites; DELETE FROM snapshot_lifecycle.outbox;
              ALTER TABLE public.events DISABLE TRIGGER snapshot_lifecycle_outbox_update;
@@ -99,25 +98,25 @@ async fn database_that_only_reads_or_was_migrated_otherwise_fails() {
 #[tokio::test]
 async fn role_that_cannot_do_the_job_is_told_what_it_lacks() {
     let world = World::new().await;
-    let role = worker_role(&world).await;
+    let role = world.worker_role();
     world
         .sql(format!(
             "DROP POLICY {role}_delete ON public.snapshots; REVOKE SELECT ON snapshot_lifecycle.retention FROM {role}; \
              REVOKE SELECT ON snapshot_lifecycle.outbox FROM {role}"
         ))
         .await;
-    let sick = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
+    let sick = checkup_with(&world, &[("DATABASE_URL", &world.url_as(&role))]);
     sick.has("database.role", "failed", "row-level security hides rows from its DELETE", "worker-role.sql");
     sick.has("database.role", "failed", "it lacks SELECT on snapshot_lifecycle.retention", "worker-role.sql");
     sick.has("database.outbox", "skipped", "may not read", "");
     world.sql(format!("REVOKE USAGE ON SCHEMA snapshot_lifecycle FROM {role}")).await;
-    let sicker = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
+    let sicker = checkup_with(&world, &[("DATABASE_URL", &world.url_as(&role))]);
     sicker.has("database.schema", "failed", "permission denied", "worker-role.sql");
     world.sql(format!("ALTER TABLE public.snapshots OWNER TO {role}; GRANT ALL ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA snapshot_lifecycle TO {role}")).await;
-    let owner = checkup_with(&world, &[("DATABASE_URL", &url_of(&world, &role))]);
+    let owner = checkup_with(&world, &[("DATABASE_URL", &world.url_as(&role))]);
     owner.has("database.role", "warning", "does not apply to it", "worker-role.sql");
     world.sql("ALTER TABLE public.snapshots OWNER TO CURRENT_USER").await;
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]

@@ -5,14 +5,13 @@ mod rabbitmq;
 
 use std::net::TcpListener;
 
-use crate::storage::access::{drop_role, url_of, worker_role};
 use crate::support::{Servers, Snapshot, World, checkup, checkup_with, eventually, finish, host_of, settled};
 
 #[tokio::test]
 async fn healthy_deployment_passes_without_a_warning() {
     let world = World::new().await;
-    let role = worker_role(&world).await;
-    let url = url_of(&world, &role);
+    let role = world.worker_role();
+    let url = world.url_as(&role);
     let worker = settled(&world, &[("DATABASE_URL", &url)]).await;
     world.insert(&Snapshot::of(world.team().await)).await;
 
@@ -31,12 +30,12 @@ async fn healthy_deployment_passes_without_a_warning() {
     assert!(text.stdout.ends_with("every check is ok\n"), "{text:?}");
     assert!(text.stdout.lines().any(|line| line.starts_with("ok       database.indexes ")), "{text:?}");
     assert!(text.stdout.contains("ok       rabbitmq.probe.exchange"), "{text:?}");
-    // What the probe sent was taken for what it is, and the letter is forgotten.
+    // What the probe sent was taken for what it is, and the dead letter is forgotten.
     worker.reaches("messages_total{outcome=\"ignored\"}", 1.0).await;
-    eventually("the probe's letter to expire", async || world.dead_letters().await == 0).await;
+    eventually("the probe's dead letter to expire", async || world.dead_letters().await == 0).await;
     assert_eq!((world.snapshots().await.len(), worker.metric("messages_total{outcome=\"dead_lettered\"}")), (1, 0.0));
     worker.stop().await;
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]
@@ -68,7 +67,7 @@ async fn causes_of_a_failed_connection_are_told_apart() {
     let mute = silent.local_addr().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, message, fix) in [
-        (format!("{database}/not_there"), "not_there", "database's name"),
+        (format!("{database}/no_such_database"), "no_such_database", "database's name"),
         (format!("postgres://u:hidden@{nobody}/db"), "refused", "start PostgreSQL"),
         (format!("postgres://u:hidden@{mute}/db"), "no answer within 3s", "firewall"),
         (format!("postgres://u:hidden@{host}/db?sslmode=verify-full"), "could not connect", ""),

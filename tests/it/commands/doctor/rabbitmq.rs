@@ -50,16 +50,16 @@ async fn exchange_without_queue_and_dead_letter_queue_without_room_are_found_by_
     let policy = r#"{"max-length": 1, "overflow": "reject-publish"}"#;
     servers.control(&["rabbitmq", "ctl", "set_policy", "-p", "/", "full", &format!("^{queue}.dead-letter$"), policy]);
     for _ in 0..3 {
-        let letter = channel.basic_publish(
+        let dead_letter = channel.basic_publish(
             format!("{queue}.dlx").into(),
             "".into(),
             Default::default(),
             b"{}",
             lapin::BasicProperties::default(),
         );
-        letter.await.unwrap().await.unwrap();
+        dead_letter.await.unwrap().await.unwrap();
     }
-    // Without --probe nothing is sent, so nothing of it can be seen but the letters.
+    // Without --probe nothing is sent, so nothing of it can be seen but the dead letters.
     let quiet = checkup(&world, &[]).await;
     quiet.has("rabbitmq.dead_letters", "warning", "dead letters wait", "dlq stats");
     assert!(quiet.of_state("failed").iter().all(|line| line["check"] != "rabbitmq.probe.exchange"));
@@ -117,7 +117,7 @@ async fn permissions_that_the_worker_lacks_are_listed() {
     bare.has("rabbitmq.topology", "ok", "may not see the arguments", "");
 
     let queue = regex_of(&world.queue);
-    // All but the exchanges, which are not there yet.
+    // All but the exchanges, which do not exist yet.
     let nowhere = [("AMQP_URL", url.as_str()), ("LIFECYCLE_EXCHANGE", "not.there")];
     ctl(&["set_permissions", "-p", "/", &user, &format!("^{queue}(\\.(dead-letter|wait\\..+))?$"), ".*", ".*"]);
     let queues_only = checkup_with(&world, &nowhere);

@@ -1,114 +1,9 @@
-//! Roles: what the worker refuses, and what its own role may not do.
+//! Row-level security, views and inheritance: a worker that would miss rows refuses to work, or holds its messages.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Snapshot, World, as_user, body, eventually, set};
-
-/// Roles belong to the whole server, so each test has one of its own, made by the shipped script under another name.
-pub async fn worker_role(world: &World) -> String {
-    let role = format!("worker_{}", Uuid::new_v4().simple());
-    run_role_script(world, &role);
-    role
-}
-
-/// By psql, as its head says.
-fn run_role_script(world: &World, role: &str) {
-    let script = include_str!("../../../deploy/sql/worker-role.sql").replace("snapshot_lifecycle_worker", role);
-    let file = std::env::temp_dir().join(format!("{role}.sql"));
-    std::fs::write(&file, script).unwrap();
-    let mut psql = std::process::Command::new("psql");
-    psql.args([&world.database_url, "--no-psqlrc", "--quiet", "--set", "password=secret", "--file"]).arg(&file);
-    let done = psql.output().expect("psql can be run");
-    std::fs::remove_file(&file).ok();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
-#[tokio::test]
-async fn role_script_may_be_run_again_and_on_the_servers_next_database() {
-    let (world, next) = (World::new().await, World::new().await);
-    let role = worker_role(&world).await;
-    world
-        .sql(format!(
-            "REVOKE SELECT ON snapshot_lifecycle.outbox FROM {role}; DROP POLICY {role}_lock ON public.snapshots"
-        ))
-        .await;
-    run_role_script(&world, &role);
-    run_role_script(&next, &role);
-    for world in [&world, &next] {
-        let mut command = world.program(&["sweep"]);
-        command.env("DATABASE_URL", url_of(world, &role));
-        let swept = crate::support::finish(command);
-        assert_eq!(swept.code, 0, "{swept:?}");
-        world.sql(format!("DROP OWNED BY {role}")).await;
-    }
-    world.sql(format!("DROP ROLE {role}")).await;
-}
-
-pub fn url_of(world: &World, role: &str) -> String {
-    as_user(&world.database_url, role, "secret")
-}
-
-pub async fn drop_role(world: &World, role: &str) {
-    world.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
-}
-
-#[tokio::test]
-async fn shipped_role_does_the_whole_job_and_nothing_else() {
-    let world = World::new().await;
-    let role = worker_role(&world).await;
-    let url = url_of(&world, &role);
-    let (team, other, event) = (world.team().await, world.team().await, world.event().await);
-    world.insert(&Snapshot::of(team).event(event)).await;
-    world.insert(&Snapshot::of(team).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
-    let ids = world.insert_many(other, 4).await;
-    let variables = [
-        ("DATABASE_URL", url.as_str()),
-        ("LIFECYCLE_SWEEP_INTERVAL", "200ms"),
-        ("LIFECYCLE_EVICT_INTERVAL", "200ms"),
-        ("LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM", "3"),
-        ("LIFECYCLE_DELETE_RATE", "1000"),
-    ];
-    let worker = world.worker_with(&variables).await;
-    world.publish_raw(&[body(event, "confirmed", OffsetDateTime::now_utc())]).await;
-    worker.reaches("snapshots_deleted_total{rule=\"event_end\"}", 1.0).await;
-    worker.reaches("snapshots_deleted_total{rule=\"ttl\"}", 1.0).await;
-    worker.reaches("snapshots_deleted_total{rule=\"cap\"}", 1.0).await;
-    assert_eq!(world.snapshots().await, set([ids[1], ids[2], ids[3]]));
-    worker.stop().await;
-
-    world.sql("CREATE SCHEMA hosts_own; CREATE TABLE hosts_own.letters (id INT)").await;
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    // With the host's own setting the host's policy permits what ours does not; the restrictive one must still refuse.
-    sqlx::raw_sql(AssertSqlSafe(format!("SET app.current_team_id = '{other}'")))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    for forbidden in [
-        format!("INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'offer', '{{}}')"),
-        "UPDATE public.snapshots SET data = '{}'".to_owned(),
-        "UPDATE public.snapshots SET id = gen_random_uuid()".to_owned(),
-        "TRUNCATE public.snapshots".to_owned(),
-        "SELECT * FROM public.events".to_owned(),
-        "SELECT * FROM hosts_own.letters".to_owned(),
-        "DELETE FROM snapshot_lifecycle.lease".to_owned(),
-        "INSERT INTO snapshot_lifecycle.outbox (event_id, status) VALUES (gen_random_uuid(), 'confirmed')".to_owned(),
-        "CREATE SCHEMA mine".to_owned(),
-        "SELECT * FROM public.teams".to_owned(),
-        "DELETE FROM public.events".to_owned(),
-        "UPDATE snapshot_lifecycle.retention SET keep_after_event = false".to_owned(),
-        "DELETE FROM snapshot_lifecycle.migrations".to_owned(),
-        "CREATE TABLE public.mine (id INT)".to_owned(),
-        "CREATE TABLE snapshot_lifecycle.mine (id INT)".to_owned(),
-        "ALTER TABLE public.snapshots DISABLE ROW LEVEL SECURITY".to_owned(),
-    ] {
-        let tried = sqlx::raw_sql(AssertSqlSafe(forbidden.clone())).execute(&mut connection).await;
-        assert!(tried.is_err(), "the role may: {forbidden}");
-    }
-    connection.close().await.unwrap();
-    drop_role(&world, &role).await;
-}
+use crate::support::{Snapshot, World, eventually, set};
 
 #[tokio::test]
 async fn owner_passes_until_row_level_security_is_forced_upon_it() {
@@ -122,7 +17,7 @@ async fn owner_passes_until_row_level_security_is_forced_upon_it() {
         .await;
     let run = |arguments: &[&str]| {
         let mut command = world.program(arguments);
-        command.env("DATABASE_URL", url_of(&world, &owner));
+        command.env("DATABASE_URL", world.url_as(&owner));
         crate::support::finish(command)
     };
     assert_eq!(run(&["sweep"]).code, 0, "row-level security does not bind an owner");
@@ -135,30 +30,30 @@ async fn owner_passes_until_row_level_security_is_forced_upon_it() {
         assert!(said.contains("deploy/sql/worker-role.sql"), "{arguments:?}: {said}");
     }
     // The table goes with its owner, and the rest of the rights.
-    drop_role(&world, &owner).await;
+    world.drop_role(&owner).await;
 }
 
 #[tokio::test]
 async fn policy_for_inserts_alone_hides_nothing() {
     let world = World::new().await;
-    let role = worker_role(&world).await;
+    let role = world.worker_role();
     world
         .sql("CREATE POLICY small ON public.snapshots AS RESTRICTIVE FOR INSERT WITH CHECK (length(data::text) < 9)")
         .await;
     let mut command = world.program(&["sweep"]);
-    command.env("DATABASE_URL", url_of(&world, &role));
+    command.env("DATABASE_URL", world.url_as(&role));
     let swept = crate::support::finish(command);
     assert_eq!(swept.code, 0, "{swept:?}");
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]
 async fn rows_that_come_to_be_hidden_under_load_cost_no_message() {
     let world = World::new().await;
-    let role = worker_role(&world).await;
-    let url = url_of(&world, &role);
+    let role = world.worker_role();
+    let url = world.url_as(&role);
     let worker = world.worker_with(&[("DATABASE_URL", &url), ("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
-    // The host's own policy raises nothing where it asks for the setting so; a delete would find no row.
+    // The backend's own policy raises nothing where it asks for the setting so; a delete would find no row.
     world
         .sql(
             "DROP POLICY snapshots_team_isolation ON public.snapshots;
@@ -205,7 +100,7 @@ async fn rows_that_come_to_be_hidden_under_load_cost_no_message() {
     }
     worker.stop().await;
     assert_eq!((world.dead_letters().await, world.depth(&world.queue).await), (0, 0));
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }
 
 #[tokio::test]
@@ -227,9 +122,9 @@ async fn role_from_which_row_level_security_hides_rows_is_refused() {
         ),
     ] {
         let world = World::new().await;
-        let role = worker_role(&world).await;
+        let role = world.worker_role();
         world.sql(mutilation.replace("ROLE", &role)).await;
-        let url = url_of(&world, &role);
+        let url = world.url_as(&role);
         for arguments in [["run", "--http-addr", "127.0.0.1:0"].as_slice(), &["sweep"]] {
             let mut command = world.program(arguments);
             command.env("DATABASE_URL", &url);
@@ -239,7 +134,7 @@ async fn role_from_which_row_level_security_hides_rows_is_refused() {
             assert!(refused.stderr.contains("deploy/sql/worker-role.sql"), "{refused:?}");
             assert!(!refused.stderr.contains("secret"), "{refused:?}");
         }
-        drop_role(&world, &role).await;
+        world.drop_role(&role).await;
     }
 }
 
@@ -300,8 +195,8 @@ const PARTITION: &str = "
 #[tokio::test]
 async fn worker_with_nothing_to_do_notices_that_rows_are_hidden_or_out_of_reach() {
     let world = World::new().await;
-    let role = worker_role(&world).await;
-    let url = url_of(&world, &role);
+    let role = world.worker_role();
+    let url = world.url_as(&role);
     let worker = world.worker_with(&[("DATABASE_URL", &url), ("LIFECYCLE_SWEEP_INTERVAL", "200ms")]).await;
     let said = "cannot work on this database";
     let told_of = |what: &str| {
@@ -338,5 +233,5 @@ async fn worker_with_nothing_to_do_notices_that_rows_are_hidden_or_out_of_reach(
     assert_eq!(completed().await, at, "a pass that reached nothing does not count as done");
     eventually("the reason", async || told_of("it is partitioned") == 1).await;
     worker.stop().await;
-    drop_role(&world, &role).await;
+    world.drop_role(&role).await;
 }

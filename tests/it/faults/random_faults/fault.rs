@@ -1,0 +1,60 @@
+//! The faults that are made.
+
+use crate::support::{Network, Policy};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    WorkerKilled,
+    WorkerFrozen,
+    ReplayKilled,
+    DatabaseStopped,
+    DatabaseKilled,
+    BackendsTerminated,
+    DatabaseOnlyReads,
+    TableLocked,
+    RowsLocked,
+    BrokerStopped,
+    BrokerKilled,
+    ConnectionsClosed,
+    MemoryAlarm,
+    DiskAlarm,
+    /// A COMMIT waits for a standby that is away.
+    StandbyLost,
+    RowsHidden(Policy),
+    RowRaises,
+    RowReferenced,
+    HostileMessages,
+    DatabaseNetwork(Network),
+    BrokerNetwork(Network),
+}
+
+pub(super) const FAULTS: [Fault; 28] = [
+    Fault::WorkerKilled,
+    Fault::WorkerFrozen,
+    Fault::ReplayKilled,
+    Fault::DatabaseStopped,
+    Fault::DatabaseKilled,
+    Fault::BackendsTerminated,
+    Fault::DatabaseOnlyReads,
+    Fault::TableLocked,
+    Fault::RowsLocked,
+    Fault::BrokerStopped,
+    Fault::BrokerKilled,
+    Fault::ConnectionsClosed,
+    Fault::MemoryAlarm,
+    Fault::DiskAlarm,
+    Fault::StandbyLost,
+    Fault::RowsHidden(Policy::SelectNothing),
+    Fault::RowsHidden(Policy::DeleteNothing),
+    Fault::RowsHidden(Policy::LockNothing),
+    Fault::RowsHidden(Policy::Half),
+    Fault::RowRaises,
+    Fault::RowReferenced,
+    Fault::HostileMessages,
+    Fault::DatabaseNetwork(Network::Cut),
+    Fault::DatabaseNetwork(Network::Stalled),
+    Fault::DatabaseNetwork(Network::Slow),
+    Fault::BrokerNetwork(Network::Cut),
+    Fault::BrokerNetwork(Network::Stalled),
+    Fault::BrokerNetwork(Network::Slow),
+];
