@@ -1,5 +1,5 @@
-"""A careful publisher in Python: persistent, mandatory, each message confirmed, so many in flight at once; from a file of one
-message a line, each checked to be JSON with the fields that a status message needs."""
+"""A careful publisher in Python: persistent, mandatory, each message confirmed, at most N in flight at once; from a file of one
+message per line, each checked to be JSON with the fields that a status message needs."""
 
 import asyncio
 import sys

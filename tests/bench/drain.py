@@ -116,7 +116,7 @@ class Bench:
             return (await self._scene.queued())[0] == 0
 
         async def gone():
-            # One event is cheap to ask for, often; only then all that may still have been in hand.
+            # One event is cheap to ask for, often; only then all that may still have been in flight.
             return await self._scene.gone(tail[-1:]) and await self._scene.gone(tail)
 
         waiting = messages
@@ -124,9 +124,9 @@ class Bench:
             await self._until(program, 60, begun, pause=0.002)
             began, cpu, servers = time.monotonic(), program.cpu(), self._servers_cpu()
             acknowledged_before = messages - prefetch - waiting
-            patience = 60 + messages / 200
-            await self._until(program, patience, handed_out, pause=0.025)
-            await self._until(program, patience, gone, pause=0.002)
+            timeout = 60 + messages / 200
+            await self._until(program, timeout, handed_out, pause=0.025)
+            await self._until(program, timeout, gone, pause=0.002)
             took = time.monotonic() - began
             result = {
                 "rate": (messages - acknowledged_before) / took,
@@ -167,7 +167,7 @@ class Bench:
         await self._scene.calm()
         result = await self._drain("rust", PREFETCH, MILLION, tail=range(1))
         print(f"queue empty: {empty:.1f} MiB resident")
-        # No rate: messages without rows go so fast that the first look may already find most of them gone.
+        # No rate: messages without rows go so fast that the first check may already find most of them gone.
         print(f"{MILLION:,} waiting: {result['memory']:.1f} MiB at most while draining them")
 
 

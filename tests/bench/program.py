@@ -24,7 +24,7 @@ class Program:
         self.stop()
 
     def stop(self):
-        """Softly, as an operator would; the program must give back what it holds and end well."""
+        """Softly, as an operator would; the program must return what it holds to the queue and end well."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -34,7 +34,7 @@ class Program:
                 self._process.wait()
 
     def check(self):
-        """Fails with the end of the log when the program has ended by itself."""
+        """Fails with the end of the log when the program has ended on its own."""
         if self._process.poll() is not None:
             tail = Path(self._log).read_text(encoding="utf-8").splitlines()[-20:]
             raise RuntimeError(f"{self.name} ended with code {self._process.returncode}:\n" + "\n".join(tail))

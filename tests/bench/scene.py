@@ -51,7 +51,7 @@ def team_id(number):
 
 
 class Scene:
-    """`database_url` names the server's own database; the benchmark's is beside it and made anew for each round."""
+    """`database_url` names the server's own database; the benchmark's is beside it and created again for each round."""
 
     def __init__(self, binary, database_url, amqp_url, directory):
         self._binary, self._admin_url, self._directory = binary, database_url, directory
@@ -70,7 +70,7 @@ class Scene:
             await self._broker.close()
 
     async def reset(self, events):
-        """Fresh tables as `migrate` makes them, filled for so many events."""
+        """Fresh tables as `migrate` makes them, filled for `events` events."""
         if self._database:
             await self._database.close()
         admin = await asyncpg.connect(self._admin_url)
