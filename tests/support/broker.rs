@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use uuid::Uuid;
@@ -97,6 +97,22 @@ impl World {
     /// Publishes the status `confirmed` of an event, reached at a time.
     pub async fn confirm_event(&self, event: Uuid, at: time::OffsetDateTime) {
         self.publish_raw(&[body(event, "confirmed", at)]).await;
+    }
+
+    /// Declares a queue for the test alone, bound to an exchange by these routing keys.
+    pub async fn own_queue(&self, exchange: &str, keys: &[&str]) -> String {
+        let queue = format!("{}.own", self.queue);
+        let (connection, channel) = self.channel().await;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
+        self.delete_at_end(&queue);
+        for key in keys {
+            let (queue, exchange, key) = (queue.as_str().into(), exchange.into(), (*key).into());
+            let bind = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default());
+            bind.await.unwrap();
+        }
+        connection.close(200, "done".into()).await.ok();
+        queue
     }
 
     /// Messages ready in a queue.

@@ -2,6 +2,7 @@
 
 mod broker;
 mod checkup;
+mod cleanup;
 mod clock;
 mod command;
 mod dead_letters;

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicGetOptions;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -35,20 +34,7 @@ impl World {
 
     /// Declares a second queue that gets a copy of every message.
     pub async fn copy_messages(&self) -> String {
-        let queue = format!("{}.copy", self.queue);
-        let (connection, channel) = self.channel().await;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel.queue_declare(queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
-        let bind = channel.queue_bind(
-            queue.as_str().into(),
-            self.exchange.as_str().into(),
-            "#".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        bind.await.unwrap();
-        connection.close(200, "done".into()).await.ok();
-        queue
+        self.own_queue(&self.exchange, &["#"]).await
     }
 
     /// Takes all status messages out of a queue: the statuses of each event in the order of arrival, and the message ids.

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use secrecy::SecretString;
 use snapshot_lifecycle::storage::Database;
@@ -19,6 +19,8 @@ pub struct World {
     pub database_url: String,
     pub exchange: String,
     pub queue: String,
+    /// Queues and exchanges that the test has declared.
+    pub(super) own_names: Mutex<Vec<String>>,
 }
 
 /// A row of `public.snapshots` to insert.
@@ -106,6 +108,7 @@ impl World {
             exchange: format!("{name}.event.status"),
             queue: format!("{name}.lifecycle"),
             servers,
+            own_names: Mutex::default(),
         }
     }
 
@@ -175,6 +178,24 @@ impl World {
         .await;
     }
 
+    /// The same for the rows of one event.
+    pub async fn make_deletes_of_event_take(&self, event: Uuid, seconds: &str) {
+        self.sql(format!(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
+             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.slow()"
+        ))
+        .await;
+    }
+
+    /// Makes a trigger of the backend's keep each row that a DELETE names and for which the condition holds, without an error.
+    pub async fn keep_rows(&self, condition: &str) {
+        self.sql(format!(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION public.keep()"
+        ))
+        .await;
+    }
+
     /// Ends every session of a worker.
     pub async fn terminate_backends(&self) {
         self.sql(
@@ -228,38 +249,4 @@ pub(super) async fn pool(url: &str) -> PgPool {
 
 pub(super) async fn execute(pool: &PgPool, sql: String) {
     sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
-}
-
-/// Servers that were given are left as they were found.
-impl Drop for World {
-    fn drop(&mut self) {
-        let (url, database_url, pool) =
-            (self.servers.database_url.clone(), self.database_url.clone(), self.pool.clone());
-        let drop_database = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                drop(pool);
-                let name = database_url
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or_default()
-                    .split('?')
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                if let Ok(admin) = PgPoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(std::time::Duration::from_secs(2))
-                    .connect(&url)
-                    .await
-                {
-                    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
-                        .execute(&admin)
-                        .await
-                        .ok();
-                }
-            });
-        });
-        drop_database.join().ok();
-    }
 }

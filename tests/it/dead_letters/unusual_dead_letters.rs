@@ -214,6 +214,7 @@ async fn what_a_publisher_claims_of_a_message_that_rabbitmq_dead_letters_is_not_
     let world = World::with_queues().await;
     let (connection, channel) = world.channel().await;
     let billing = format!("{}.billing", world.exchange);
+    world.delete_at_end(&billing);
     let durable = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
     let fanout = lapin::ExchangeKind::Fanout;
     channel.exchange_declare(billing.as_str().into(), fanout, durable, FieldTable::default()).await.unwrap();

@@ -147,6 +147,7 @@ async fn refused_is_told_apart() {
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
     channel.queue_declare(full.as_str().into(), durable, arguments).await.unwrap();
+    world.delete_at_end(&full);
     let bind = channel.queue_bind(
         full.as_str().into(),
         world.exchange.as_str().into(),

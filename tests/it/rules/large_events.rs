@@ -83,12 +83,7 @@ async fn row_that_changes_while_its_event_is_done_in_steps_is_judged_as_it_is_th
     let world = World::new().await;
     let (team, other, event, other_event) =
         (world.team().await, world.team().await, world.event().await, world.event().await);
-    world
-        .sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.slow()"
-        ))
-        .await;
+    world.make_deletes_of_event_take(event, "0.6").await;
     for _ in 0..20 {
         world.insert(&Snapshot::of(team).event(event)).await;
     }
@@ -126,12 +121,7 @@ async fn row_that_changes_while_its_event_is_done_in_steps_is_judged_as_it_is_th
 async fn slow_event_lets_others_pass_and_outlives_its_worker() {
     let world = World::new().await;
     let (team, slow) = (world.team().await, world.event().await);
-    world
-        .sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{slow}') EXECUTE FUNCTION public.slow()"
-        ))
-        .await;
+    world.make_deletes_of_event_take(slow, "0.6").await;
     for _ in 0..30 {
         world.insert(&Snapshot::of(team).event(slow)).await;
     }
@@ -209,12 +199,7 @@ async fn message_that_comes_while_its_event_is_emptied_ends_what_was_made_since(
 async fn neighbours_in_the_batch_of_a_slow_event_wait_for_few_of_its_rows() {
     let world = World::new().await;
     let (team, slow) = (world.team().await, world.event().await);
-    world
-        .sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{slow}') EXECUTE FUNCTION public.slow()"
-        ))
-        .await;
+    world.make_deletes_of_event_take(slow, "0.6").await;
     for _ in 0..60 {
         world.insert(&Snapshot::of(team).event(slow)).await;
     }

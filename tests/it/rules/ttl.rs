@@ -164,13 +164,7 @@ async fn rows_that_the_backend_keeps_hide_none_behind_them() {
     for n in 0..12 {
         world.insert(&Snapshot::of(team).expires_at(long_ago + Duration::seconds(100 + n))).await;
     }
-    world
-        .sql(
-            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.snapshot_type = 'contract')
-                 EXECUTE FUNCTION public.keep();",
-        )
-        .await;
+    world.keep_rows("OLD.snapshot_type = 'contract'").await;
     // A rate of five is a batch of five: fewer than are kept.
     let swept = world.run(&["sweep", "--delete-rate", "5", "--yes"]).await;
     assert_eq!(swept.code, 1, "{swept:?}");
@@ -182,12 +176,7 @@ async fn rows_that_the_backend_keeps_without_an_error_end_the_pass_with_one() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event).expires_at(OffsetDateTime::UNIX_EPOCH)).await;
-    world
-        .sql(
-            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.keep();",
-        )
-        .await;
+    world.keep_rows("true").await;
     for arguments in [&["sweep", "--yes"][..], &["delete-event", &event.to_string(), "--yes"]] {
         let ended = world.run(arguments).await;
         assert_eq!(ended.code, 1, "{ended:?}");

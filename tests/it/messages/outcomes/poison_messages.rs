@@ -135,12 +135,7 @@ async fn delete_that_runs_into_its_time_out_is_its_own_messages_failure() {
     let world = World::new().await;
     let (team, slow) = (world.team().await, world.event().await);
     let row = world.insert(&Snapshot::of(team).event(slow)).await;
-    world
-        .sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{slow}') EXECUTE FUNCTION public.slow()"
-        ))
-        .await;
+    world.make_deletes_of_event_take(slow, "60").await;
     let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "1")]).await;
     let mut bodies = world.ending_events(20).await;
     bodies.insert(10, body(slow, "confirmed", OffsetDateTime::now_utc()));

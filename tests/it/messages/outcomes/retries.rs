@@ -49,17 +49,8 @@ async fn one_that_keeps_failing_waits_longer_each_time() {
     let bodies = world.ending_events(1).await;
     let worker = world.worker_with(&[("LIFECYCLE_MAX_ATTEMPTS", "3")]).await;
     // A second is soon over, so a copy of all that passes the exchange of the wait queues shows the way.
-    let (connection, channel) = world.channel().await;
-    let (seen, retries) = (format!("{}.seen", world.queue), format!("{}.retry", world.queue));
-    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(seen.as_str().into(), durable, FieldTable::default()).await.unwrap();
-    for key in ["1s", "10s", "1m", "10m", "work"] {
-        let none = FieldTable::default();
-        channel
-            .queue_bind(seen.as_str().into(), retries.as_str().into(), key.into(), Default::default(), none)
-            .await
-            .unwrap();
-    }
+    let keys = ["1s", "10s", "1m", "10m", "work"];
+    let seen = world.own_queue(&format!("{}.retry", world.queue), &keys).await;
     world.publish_raw(&bodies).await;
     worker.reaches("messages_total{outcome=\"retried\"}", 2.0).await;
     let ten_seconds = format!("{}.wait.10s", world.queue);
@@ -76,8 +67,6 @@ async fn one_that_keeps_failing_waits_longer_each_time() {
         world.drain(&seen).await.into_iter().map(|copy| (copy.header("lifecycle-attempt"), copy.routing_key)).collect();
     let expected = [("1", "1s"), ("1", "work"), ("2", "10s"), ("2", "work")];
     assert_eq!(waited, expected.map(|(attempt, key)| (attempt.to_owned(), key.to_owned())));
-    channel.queue_delete(seen.as_str().into(), Default::default()).await.unwrap();
-    connection.close(200, "done".into()).await.ok();
     assert_eq!(world.waiting().await, 0);
 }
 

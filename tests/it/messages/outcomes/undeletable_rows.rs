@@ -37,12 +37,7 @@ async fn row_that_cannot_go_costs_itself_only_by_message_and_by_hand() {
 async fn rows_that_a_trigger_keeps_are_told() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
-    world
-        .sql(
-            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.snapshot_type = 'rooms') EXECUTE FUNCTION public.keep()",
-        )
-        .await;
+    world.keep_rows("OLD.snapshot_type = 'rooms'").await;
     world.insert(&Snapshot::of(team).event(event)).await;
     let kept = world.insert(&Snapshot::of(team).event(event).kind("rooms")).await;
     let worker = world.worker().await;

@@ -1,6 +1,5 @@
 //! The records of an event are published in the order of its changes.
 
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use crate::support::{World, eventually};
@@ -42,18 +41,8 @@ async fn later_record_of_an_event_does_not_overtake_one_that_was_read_at_the_sam
     let world = World::new().await;
     world.install_outbox().await;
     let worker = world.worker().await;
-    let queue = format!("{}.confirmed-only", world.queue);
+    let queue = world.own_queue(&world.exchange, &["event.status.confirmed"]).await;
     let (connection, channel) = world.channel().await;
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(queue.as_str().into(), durable, FieldTable::default()).await.unwrap();
-    let bind = async |key: &str| {
-        let (queue, exchange) = (queue.as_str().into(), world.exchange.as_str().into());
-        channel
-            .queue_bind(queue, exchange, key.into(), QueueBindOptions::default(), FieldTable::default())
-            .await
-            .unwrap();
-    };
-    bind("event.status.confirmed").await;
     channel
         .queue_unbind(
             world.queue.as_str().into(),
@@ -78,7 +67,7 @@ async fn later_record_of_an_event_does_not_overtake_one_that_was_read_at_the_sam
     })
     .await;
     assert_eq!((world.depth(&queue).await, world.outbox_records().await), (1, 3));
-    bind("event.status.#").await;
+    world.own_queue(&world.exchange, &["event.status.#"]).await;
     eventually("all to be published", async || world.outbox_records().await == 0).await;
     worker.stop().await;
     let (statuses, _) = world.take_statuses(&queue).await;

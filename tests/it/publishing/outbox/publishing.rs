@@ -125,17 +125,11 @@ async fn records_that_nobody_takes_hold_up_no_other_event() {
     world.run(&["outbox", "install", "--on-insert"]).await;
     // Many times more than are read at once.
     let unroutable = 12_000;
-    let queue = format!("{}.confirmed-only", world.queue);
     let (connection, channel) = world.channel().await;
-    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
     let topic = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
     let (exchange, none) = (world.exchange.as_str(), lapin::types::FieldTable::default);
     channel.exchange_declare(exchange.into(), lapin::ExchangeKind::Topic, topic, none()).await.unwrap();
-    channel.queue_declare(queue.as_str().into(), durable, none()).await.unwrap();
-    channel
-        .queue_bind(queue.as_str().into(), exchange.into(), "event.status.confirmed".into(), Default::default(), none())
-        .await
-        .unwrap();
+    let queue = world.own_queue(exchange, &["event.status.confirmed"]).await;
     // The worker's own queue takes nothing of the exchange.
     let worker = world.worker().await;
     channel.queue_unbind(world.queue.as_str().into(), exchange.into(), "event.status.#".into(), none()).await.unwrap();
@@ -153,10 +147,7 @@ async fn records_that_nobody_takes_hold_up_no_other_event() {
         world.outbox_records().await >= unroutable + 2,
         "what is stuck stays, and nothing of the same event overtakes it"
     );
-    channel
-        .queue_bind(queue.as_str().into(), exchange.into(), "event.status.lead".into(), Default::default(), none())
-        .await
-        .unwrap();
+    world.own_queue(exchange, &["event.status.lead"]).await;
     eventually("the rest to be published", async || world.outbox_records().await == 0).await;
     worker.stop().await;
     assert_eq!(i64::from(world.depth(&queue).await), unroutable + 702);
@@ -198,6 +189,7 @@ async fn fleets_with_different_exchanges_publish_each_its_own_records() {
     let worker = world.worker().await;
     // Each holds its lease already, before there is anything to take.
     let meetings_queue = format!("{}.meetings", world.queue);
+    world.delete_fleet_at_end(&other, &meetings_queue);
     let of_meetings = world.worker_with(&[("LIFECYCLE_EXCHANGE", &other), ("LIFECYCLE_QUEUE", &meetings_queue)]).await;
     let leases = async || -> i64 {
         let holding = "SELECT count(*) FROM snapshot_lifecycle.lease WHERE name LIKE 'outbox %' AND expires_at > now()";
