@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 use time::OffsetDateTime;
@@ -15,8 +16,7 @@ fn message(status: EventStatus) -> StatusMessage {
 
 /// A world with its queues, and a publisher through a proxy.
 async fn by_proxy() -> (World, Proxy, StatusPublisher) {
-    let world = World::new().await;
-    world.worker().await.stop().await;
+    let world = World::with_queues().await;
     let proxy = Proxy::before(host_of(&world.servers.amqp_url)).await;
     let publisher = StatusPublisher::new(&proxy.url(&world.servers.amqp_url), world.exchange.as_str()).unwrap();
     (world, proxy, publisher)
@@ -76,7 +76,7 @@ async fn cancelled_calls_cost_neither_the_connection_nor_other_calls() {
 
 #[tokio::test]
 async fn each_call_has_its_own_message_returned() {
-    let (world, _way, publisher) = by_proxy().await;
+    let (world, _proxy, publisher) = by_proxy().await;
     let (connection, channel) = world.channel().await;
     let (queue, exchange) = (world.queue.as_str(), world.exchange.as_str());
     let bound = channel.queue_bind(
@@ -167,7 +167,7 @@ async fn last_clone_that_is_dropped_closes_the_connection() {
 /// As where each test of a program has a runtime of its own, and they share a publisher.
 #[tokio::test(flavor = "multi_thread")]
 async fn publisher_outlives_the_runtime_that_it_connected_in() {
-    let (world, _way, publisher) = by_proxy().await;
+    let (world, _proxy, publisher) = by_proxy().await;
     for _ in 0..3 {
         let publisher = publisher.clone();
         let elsewhere = move || {
