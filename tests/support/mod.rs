@@ -13,6 +13,7 @@ mod obstacles;
 mod outages;
 mod outbox;
 mod passes;
+mod pipeline;
 mod proxy;
 mod random;
 pub mod raw_amqp;

@@ -3,7 +3,6 @@
 mod acknowledgements;
 mod cluster;
 mod crashes;
-mod doubt;
 mod network;
 mod outages;
 mod random_faults;

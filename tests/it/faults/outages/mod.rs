@@ -4,3 +4,4 @@ mod broker;
 mod connections;
 mod refused_deletes;
 mod restarts;
+mod uncertain_errors;

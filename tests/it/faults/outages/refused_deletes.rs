@@ -1,10 +1,7 @@
 //! PostgreSQL answers but takes no delete: an outage, which costs no attempt.
 
-use secrecy::SecretString;
-use snapshot_lifecycle::broker::{BrokerAddress, Topology};
-use snapshot_lifecycle::config::TopologyMode;
 use snapshot_lifecycle::lifecycle::Stop;
-use snapshot_lifecycle::pipeline::{Pipeline, PipelineOptions};
+use snapshot_lifecycle::pipeline::Pipeline;
 use snapshot_lifecycle::telemetry::{Health, Metrics};
 use sqlx::Connection;
 
@@ -145,14 +142,7 @@ async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() 
     // Answers every question, takes no delete.
     let mut host = sqlx::PgConnection::connect(&world.database_url).await.unwrap();
     let stop = Stop::default();
-    let options = PipelineOptions {
-        address: BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap(),
-        topology: Topology::new(world.exchange.clone(), world.queue.clone(), TopologyMode::Declare),
-        prefetch: 10,
-        max_message_bytes: 1000,
-        max_attempts: 1,
-        hold_at_most: std::time::Duration::from_millis(200),
-    };
+    let options = world.pipeline_options(std::time::Duration::from_millis(200));
     let health = Health::new(Metrics::new());
     let pipeline =
         tokio::spawn(Pipeline::new(options, world.database(), health.clone(), Metrics::new()).run(stop.clone()));
