@@ -1,6 +1,6 @@
 //! Makes what a publisher chose readable to lapin, in place and without changing any length.
 //!
-//! RabbitMQ accepts any bytes as a short string, and tables nested as deep as a frame has room for. lapin's parser ends the connection
+//! RabbitMQ accepts any bytes as a short string, and tables nested as deep as a frame's size allows. lapin's parser ends the connection
 //! over a short string that is not UTF-8, and recurses into nested tables until the stack overflows, which ends the process. So before
 //! lapin sees a frame:
 //!

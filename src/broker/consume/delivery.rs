@@ -1,7 +1,7 @@
 use lapin::options::BasicAckOptions;
 use lapin::{Acker, BasicProperties};
 
-use crate::broker::error::BrokerError;
+use crate::broker::connection::connect::answer;
 use crate::broker::headers;
 use crate::broker::topology::names::Topology;
 use crate::message::Envelope;
@@ -83,10 +83,12 @@ impl Delivery {
     /// When the channel has ended.
     pub async fn ack(&self, multiple: bool) -> Result<(), ChannelGone> {
         let options = BasicAckOptions { multiple };
-        match self.acker.ack(options).await {
+        // Bounded, because lapin (4.12.3) may never answer where the connection ends meanwhile: its task ends without reading what was
+        // sent to it last.
+        match answer("acknowledge", self.acker.ack(options)).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(ChannelGone("the channel has ended".to_owned())),
-            Err(error) => Err(ChannelGone(BrokerError::during("acknowledge")(error).one_line())),
+            Err(error) => Err(ChannelGone(error.one_line())),
         }
     }
 }

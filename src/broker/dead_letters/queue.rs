@@ -209,7 +209,7 @@ impl DeadLetterQueue {
     /// When the connection is lost.
     pub async fn remove(&mut self, held: &HeldLetter) -> Result<(), BrokerError> {
         let removed = held.delivery.acker.ack(BasicAckOptions::default());
-        if removed.await.map_err(BrokerError::during("remove a dead letter"))? {
+        if answer("remove a dead letter", removed).await? {
             self.unacknowledged.remove(&held.delivery.delivery_tag);
             self.removed += 1;
             return Ok(());

@@ -3,6 +3,8 @@
 mod acknowledgements;
 mod cluster;
 mod crashes;
+mod doubt;
+mod lost_acknowledgement;
 mod network;
 mod outages;
 mod random_faults;
