@@ -62,7 +62,7 @@ apt_install() { # PACKAGE...
 
 keep_services_off() {
     local policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.d
-    # a policy-rc.d that is there already is the owner's word on services; one of ours is left from a killed install
+    # a policy-rc.d that exists already is the owner's word on services; one of ours is left from a killed install
     if [[ ! -e $policy ]] || grep -q snapshot-lifecycle "$policy"; then
         undo+=("$policy")
         printf '#!/bin/sh\n# snapshot-lifecycle: only while installing\nexit 101\n' >"$policy"

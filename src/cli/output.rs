@@ -138,7 +138,7 @@ pub(super) fn error(error: &anyhow::Error) {
     print_to_stderr("error", &one_line(error));
 }
 
-/// Prints a remark that is not part of the answer.
+/// Prints a note that is not part of the answer.
 pub(super) fn note(text: &str) {
     print_to_stderr("note", text);
 }

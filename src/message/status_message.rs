@@ -170,8 +170,8 @@ mod tests {
         let schema: serde_json::Value = serde_json::from_str(StatusMessage::json_schema()).unwrap();
         let pattern = schema["properties"]["status"]["pattern"].as_str().unwrap();
         for status in EventStatus::ALL {
-            for letter in status.as_str().chars() {
-                let class = format!("[{}{letter}]", letter.to_ascii_uppercase());
+            for character in status.as_str().chars() {
+                let class = format!("[{}{character}]", character.to_ascii_uppercase());
                 assert!(pattern.contains(&class), "{status} is not in {pattern}");
             }
         }

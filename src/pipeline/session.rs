@@ -48,15 +48,15 @@ pub(super) enum SessionEnd {
 impl Session<'_> {
     /// Works until the subscription ends, for whatever reason. What is unacknowledged then is delivered again.
     pub(super) async fn run(&mut self, stop: &Stop) -> SessionEnd {
-        let mut doubt = Backoff::for_outage();
+        let mut uncertainty = Backoff::for_outage();
         loop {
             let looks_like_an_outage = self.apply.suspects().look_like_an_outage();
             self.health.hold(looks_like_an_outage);
             if looks_like_an_outage {
                 // Others are still received, since they may succeed, but no faster than in an outage.
-                stop.sleep(doubt.next_delay()).await;
+                stop.sleep(uncertainty.next_delay()).await;
             } else {
-                doubt.reset();
+                uncertainty.reset();
             }
             if let Err(end) = self.turn(looks_like_an_outage, stop).await {
                 return end;

@@ -61,7 +61,7 @@ fn read(text: &str) -> Result<PgConnectOptions, String> {
     }
     for (name, value) in url.query_pairs() {
         if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
-            let readable = !torn && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter));
+            let readable = !torn && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
             let named =
                 if readable { format!("{name}= is unknown") } else { format!("a parameter is unknown, or {ENCODE}") };
             return Err(format!(
