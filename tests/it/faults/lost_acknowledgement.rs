@@ -13,7 +13,7 @@ use snapshot_lifecycle::config::TopologyMode;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 
-use crate::support::{Proxy, Way, World, host_of};
+use crate::support::{Network, Proxy, World, host_of};
 
 const MESSAGES: usize = 100;
 
@@ -69,6 +69,6 @@ async fn each_acknowledgement_has_an_answer_while_its_connection_ends() {
     world.publish_raw(&bodies).await;
     spawn_blocking(move || steps.recv().unwrap()).await.unwrap();
     tell_cut.send(()).unwrap();
-    proxy.set(Way::Cut);
+    proxy.set(Network::Cut);
     worker.await.unwrap();
 }

@@ -3,7 +3,6 @@
 mod acknowledgements;
 mod cluster;
 mod crashes;
-mod doubt;
 mod lost_acknowledgement;
 mod network;
 mod outages;
