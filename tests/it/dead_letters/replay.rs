@@ -114,7 +114,7 @@ async fn dead_letter_is_edited_and_replayed() {
 }
 
 #[tokio::test]
-async fn replay_stops_without_being_told_when_dead_letters_come_back() {
+async fn replay_stops_on_its_own_when_dead_letters_come_back() {
     let world = World::new().await;
     let worker = world.worker().await;
     let bad: Vec<_> = (0..100).map(|n| format!("no json {n}").into_bytes()).collect();

@@ -102,7 +102,7 @@ async fn dead_letter_that_expired_behind_another_hides_none_and_blames_nobody() 
 }
 
 #[tokio::test]
-async fn replay_stops_without_being_told_when_deletes_fail_again_long_before_they_are_dead_letters() {
+async fn replay_stops_on_its_own_when_deletes_fail_again_long_before_they_are_dead_letters() {
     let world = World::new().await;
     let worker = world.worker().await;
     world.refuse_deletes().await;

@@ -52,31 +52,31 @@ async fn broken_in_the_middle(side: Side, network: Network) {
 }
 
 #[tokio::test]
-async fn way_to_the_database_that_is_cut() {
+async fn network_to_the_database_is_cut() {
     broken_in_the_middle(Side::Database, Network::Cut).await;
 }
 
 #[tokio::test]
-async fn way_to_the_database_that_stalls() {
+async fn network_to_the_database_stalls() {
     broken_in_the_middle(Side::Database, Network::Stalled).await;
 }
 
 #[tokio::test]
-async fn way_to_the_database_that_is_slow() {
+async fn network_to_the_database_is_slow() {
     broken_in_the_middle(Side::Database, Network::Slow).await;
 }
 
 #[tokio::test]
-async fn way_to_the_broker_that_is_cut() {
+async fn network_to_the_broker_is_cut() {
     broken_in_the_middle(Side::Broker, Network::Cut).await;
 }
 
 #[tokio::test]
-async fn way_to_the_broker_that_stalls() {
+async fn network_to_the_broker_stalls() {
     broken_in_the_middle(Side::Broker, Network::Stalled).await;
 }
 
 #[tokio::test]
-async fn way_to_the_broker_that_is_slow() {
+async fn network_to_the_broker_is_slow() {
     broken_in_the_middle(Side::Broker, Network::Slow).await;
 }

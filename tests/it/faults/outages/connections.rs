@@ -52,7 +52,7 @@ async fn commits_that_nobody_answers_cost_a_bounded_number_of_connections() {
 }
 
 #[tokio::test]
-async fn way_that_stalls_costs_a_bounded_number_of_sockets() {
+async fn network_that_stalls_costs_a_bounded_number_of_sockets() {
     let world = World::new().await;
     let survivor = world.insert(&Snapshot::of(world.team().await)).await;
     let proxy = Proxy::before(host_of(&world.database_url)).await;
