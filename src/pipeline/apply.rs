@@ -83,13 +83,11 @@ impl Apply {
         let whole = 0..ends.len();
         let mut todo = vec![whole];
         let mut uncertain = 0;
-        let began = Instant::now();
-        while let Some(part) = todo.pop() {
-            if began.elapsed() > NARROW_AT_MOST {
-                break;
-            }
-            let limits = if part.len() == ends.len() { WHOLE } else { NARROWED };
-            let error = match self.end_part(&ends[part.clone()], limits).await {
+        let deadline = Instant::now() + NARROW_AT_MOST;
+        while Instant::now() < deadline
+            && let Some(part) = todo.pop()
+        {
+            let error = match self.end_part(&ends[part.clone()], limits(&part, ends)).await {
                 Ok(ended) => {
                     for (position, ended) in part.zip(ended) {
                         outcomes[position] = succeeded(key(&ends[position]), ended, &self.suspects);
@@ -170,6 +168,11 @@ fn is_uncertain(error: &StorageError) -> bool {
     }
 }
 
+/// A whole batch may take longer than a part of one that has failed.
+fn limits(part: &Range<usize>, ends: &[EventEnd]) -> Limits {
+    if part.len() == ends.len() { WHOLE } else { NARROWED }
+}
+
 /// The parts of one that failed. A time-out costs half a second, so there are few levels; a refusal costs next to nothing, so there are few
 /// statements.
 fn parts(part: &Range<usize>, verdict: Verdict) -> Vec<Range<usize>> {
@@ -204,6 +207,13 @@ mod tests {
             assert!(failures(201, bad % 201, Verdict::Timeout) <= 4, "{bad}");
             assert!(failures(1_000, bad, Verdict::Refused) <= 11, "{bad}");
         }
+    }
+
+    #[test]
+    fn whole_batch_may_take_longer_than_its_parts() {
+        let end = EventEnd { event_id: Uuid::nil(), team_id: None, occurred_at: time::OffsetDateTime::UNIX_EPOCH };
+        assert_eq!(limits(&(0..2), &[end; 2]).statement, WHOLE.statement);
+        assert_eq!(limits(&(0..1), &[end; 2]).statement, NARROWED.statement);
     }
 
     #[test]

@@ -65,3 +65,13 @@ impl Batch {
         self.began.elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_that_is_held_is_not_tried_again_at_once() {
+        assert!(Batch::new(Vec::new()).next_delay() > Duration::ZERO);
+    }
+}

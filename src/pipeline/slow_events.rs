@@ -107,7 +107,7 @@ impl<'a> SlowEvents<'a> {
                 }
                 Ok(Some(self.apply.after_steps(event.key(), stepped)))
             }
-            Ok(None) if event.steps.elapsed() > UNACKNOWLEDGED_AT_MOST => {
+            Ok(None) if event.is_overdue() => {
                 let deleted = event.steps.deleted();
                 let text = format!("not done yet; {deleted} of the event's snapshots are deleted");
                 Ok(Some(EndOutcome::Uncertain(text)))
@@ -134,6 +134,11 @@ impl SlowEvent {
 
     fn key(&self) -> Key {
         key(self.steps.end())
+    }
+
+    /// Whether its messages must go back to the broker.
+    fn is_overdue(&self) -> bool {
+        self.steps.elapsed() > UNACKNOWLEDGED_AT_MOST
     }
 
     /// Whether another message for the same end may join it.

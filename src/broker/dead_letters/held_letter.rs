@@ -125,3 +125,32 @@ impl HeldLetter {
         (first.clone(), key[..key.floor_char_boundary(MAX_NAME_BYTES)].to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+    use crate::config::TopologyMode;
+
+    #[test]
+    fn letter_goes_back_to_the_exchange_that_it_names_unless_that_can_be_none_of_the_backends() {
+        let topology = Topology::new("backend".to_owned(), "work".to_owned(), TopologyMode::Declare);
+        let origin = |exchange: &str| {
+            let mut came = FieldTable::default();
+            headers::set_text(&mut came, headers::EXCHANGE, exchange);
+            headers::set_text(&mut came, headers::ROUTING_KEY, "key");
+            let properties = BasicProperties::default().with_headers(came);
+            let delivery =
+                Delivery::mock(1, topology.dead_letter_exchange().as_str().into(), "key".into(), false, vec![]);
+            let delivery = Delivery { properties, ..delivery };
+            HeldLetter { letter: DeadLetter::read(&delivery, &topology), delivery }.origin(&topology)
+        };
+        let longest = "x".repeat(MAX_NAME_BYTES);
+        assert_eq!(origin(&longest), (longest.clone(), "key".to_owned()));
+        for other in [format!("{longest}x"), topology.dead_letter_exchange(), topology.retry_exchange(), String::new()]
+        {
+            assert_eq!(origin(&other), ("backend".to_owned(), "event.status.unknown".to_owned()), "{other}");
+        }
+    }
+}

@@ -57,3 +57,16 @@ impl PublishError {
         Self::Unconfirmed(why.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_for_which_there_is_no_connection_is_rejected_only_where_trying_again_is_no_use() {
+        let late = PublishError::not_connected(&BrokerError::TimedOut("connect"));
+        assert!(matches!(late, PublishError::Unconfirmed(_)), "{late:?}");
+        let wrong = PublishError::not_connected(&BrokerError::Topology("no such exchange".to_owned()));
+        assert_eq!(wrong, PublishError::Rejected("no such exchange".to_owned()));
+    }
+}

@@ -136,6 +136,44 @@ mod tests {
         }
     }
 
+    /// Headers of the application, each of so many bytes in all.
+    fn headers(sizes: impl IntoIterator<Item = usize>) -> FieldTable {
+        let mut headers = FieldTable::default();
+        for (number, bytes) in sizes.into_iter().enumerate() {
+            let text = "x".repeat(bytes - 2 - 4 - 4);
+            headers.insert(format!("{number:04}").as_str().into(), AMQPValue::LongString(text.into()));
+        }
+        headers
+    }
+
+    #[test]
+    fn nothing_is_dropped_beyond_what_makes_the_rest_fit_to_the_byte() {
+        assert_eq!(fit_into_frame(&mut headers([MAX_BYTES - 100, 100])), None);
+        let mut too_many = headers([MAX_BYTES - 100, 100, 90_000]);
+        assert_eq!(fit_into_frame(&mut too_many).unwrap().matches("bytes").count(), 1);
+        let mut just_too_many = headers([60_000, MAX_BYTES - 60_000, 70_000]);
+        fit_into_frame(&mut just_too_many).unwrap();
+        assert_eq!(just_too_many.inner().len(), 2, "what is left fits exactly");
+    }
+
+    #[test]
+    fn five_of_those_that_are_dropped_are_named_and_the_others_counted() {
+        let said = |count| fit_into_frame(&mut headers([vec![70_000; count], vec![MAX_BYTES]].concat())).unwrap();
+        let five = said(4);
+        assert!(five.matches("bytes)").count() <= 5 && !five.contains("others"), "{five}");
+        let mut many = headers(vec![MAX_BYTES - 1; 8]);
+        let said = fit_into_frame(&mut many).unwrap();
+        assert!(said.matches("bytes)").count() == 5 && said.ends_with(" and 2 others"), "{said}");
+    }
+
+    #[test]
+    fn header_of_ours_of_the_usual_size_stays_before_larger_and_smaller_ones() {
+        let mut headers = headers(vec![1_000; 130]);
+        set_text(&mut headers, ERROR, &"x".repeat(MAX_ESSENTIAL_BYTES - 4));
+        fit_into_frame(&mut headers).unwrap();
+        assert!(headers.contains_key(ERROR));
+    }
+
     #[test]
     fn header_of_ours_that_a_publisher_blew_up_is_dropped_too() {
         let mut headers = FieldTable::default();

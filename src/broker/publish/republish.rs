@@ -116,3 +116,28 @@ pub(in crate::broker) fn to_the_millisecond(at: OffsetDateTime) -> String {
 pub(in crate::broker) fn shortened(error: &str) -> &str {
     &error[..error.floor_char_boundary(MAX_ERROR_BYTES)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TopologyMode;
+
+    #[test]
+    fn exchange_of_the_first_publishing_is_believed_of_what_comes_out_of_a_wait_queue_only() {
+        let topology = Topology::new("backend".to_owned(), "work".to_owned(), TopologyMode::Declare);
+        let origin = |came_through: &str, claimed: &str| {
+            let mut came = FieldTable::default();
+            headers::set_text(&mut came, headers::EXCHANGE, claimed);
+            let properties = BasicProperties::default().with_headers(came);
+            let delivery = lapin::message::Delivery::mock(1, came_through.into(), "key".into(), false, Vec::new());
+            let delivery = Delivery::from_lapin(lapin::message::Delivery { properties, ..delivery });
+            let (kept, routing_key) = headers_with_origin(&topology, &delivery);
+            assert_eq!(routing_key, "key");
+            headers::text(Some(&kept), headers::EXCHANGE)
+        };
+        let (retry, longest) = (topology.retry_exchange(), "x".repeat(MAX_NAME_BYTES));
+        assert_eq!(origin("backend", "forged").as_deref(), Some("backend"));
+        assert_eq!(origin(&retry, &longest), Some(longest.clone()));
+        assert_eq!(origin(&retry, &format!("{longest}x")), Some(retry.clone()), "no exchange has such a name");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod browse;
 mod interrupted_commands;
+mod lock;
 mod purge_and_export;
 mod replay;
 mod replayed_messages;

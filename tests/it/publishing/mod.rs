@@ -4,4 +4,5 @@ mod library;
 mod outbox;
 mod publish_command;
 mod publish_file;
+mod rejected;
 mod sharing;

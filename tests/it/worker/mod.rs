@@ -1,5 +1,6 @@
 //! The worker as a process: health, metrics, logs, signals.
 
+mod batches;
 mod http;
 mod logging;
 mod probe;

@@ -41,3 +41,16 @@ async fn events_that_are_held_for_too_long_wait_for_others_without_an_attempt() 
     pipeline.await.unwrap();
     assert_eq!(world.dead_letters().await, 0);
 }
+
+#[tokio::test]
+async fn worker_is_not_ready_while_three_events_fail_and_none_passes() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.fill_disk().await;
+    world.publish_raw(&world.ending_events(3).await).await;
+    worker.becomes_ready(false).await;
+    world.free_disk().await;
+    world.publish_raw(&world.ending_events(1).await).await;
+    worker.becomes_ready(true).await;
+    worker.stop().await;
+}
