@@ -34,3 +34,17 @@ pub(super) fn log_change(report: &Result<Report, StorageError>, worked: bool) ->
     }
     error.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_works_until_a_record_fails_and_again_once_none_does() {
+        let relayed = |failed| Ok(Report::Relayed { published: 1, failed, outage: false, reason: None });
+        for worked in [true, false] {
+            assert!(!log_change(&relayed(1), worked));
+            assert!(log_change(&relayed(0), worked) && log_change(&Ok(Report::Empty), worked));
+        }
+    }
+}

@@ -74,6 +74,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_stuck_is_tried_again_a_while_after_the_first_walk_that_met_it() {
+        let (mut stuck, mut walk) = (StuckEvents::new(), Walk::new());
+        walk.end(&mut stuck);
+        assert_eq!(stuck.until, None, "nothing is stuck");
+        stuck.events.insert(Uuid::nil());
+        walk.end(&mut stuck);
+        let until = stuck.until.expect("something is stuck");
+        assert!(until > Instant::now());
+        walk.end(&mut stuck);
+        assert_eq!(stuck.until, Some(until), "another walk does not put it off");
+    }
+
+    #[test]
     fn walk_goes_on_from_its_end_and_begins_again_when_that_is_cheap_or_due() {
         let mut stuck = StuckEvents::new();
         let at_seven = |reading, again| Walk { after: 7, reading, again };

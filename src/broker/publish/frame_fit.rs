@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// Headers of the application, each of so many bytes in all.
+    /// Headers of the application, each of these sizes with its name.
     fn headers(sizes: impl IntoIterator<Item = usize>) -> FieldTable {
         let mut headers = FieldTable::default();
         for (number, bytes) in sizes.into_iter().enumerate() {
