@@ -149,4 +149,7 @@ pub use broker::{PublishError, StatusPublisher};
 pub use message::{EventStatus, InvalidStatusMessage, Reason, StatusMessage, UnknownStatus};
 pub use setting::{ConfigError, Setting};
 #[cfg(feature = "store")]
-pub use storage::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StorageError, StoreError};
+pub use storage::{
+    Cursor, InvalidCursor, NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, SnapshotStore, StorageError,
+    StoreError,
+};

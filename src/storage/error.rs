@@ -5,6 +5,7 @@ use super::connection::connect::{ConnectFailure, is_fatal};
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {operation}")]
+#[non_exhaustive]
 pub struct StorageError {
     /// What was attempted, to complete the sentence "could not …".
     pub operation: &'static str,
@@ -88,6 +89,7 @@ impl StorageError {
     }
 
     /// Whether the role or the table is such that a delete would miss rows without an error.
+    #[doc(hidden)]
     #[must_use]
     pub const fn is_no_access(&self) -> bool {
         matches!(self.cause, Cause::NoAccess(_))
@@ -104,6 +106,7 @@ impl StorageError {
     }
 
     /// Classifies by SQLSTATE (PostgreSQL documentation, appendix A) and by the driver's kind of error.
+    #[doc(hidden)]
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let Some(code) = self.code() else {
@@ -130,9 +133,18 @@ impl StorageError {
 
     /// Whether the server refused and the session lives on. Then it may be one row's fault, whatever the SQLSTATE: a trigger may raise
     /// any, those of an outage included.
+    #[doc(hidden)]
     #[must_use]
     pub fn leaves_session_alive(&self) -> bool {
         self.code().is_some() && !self.is_fatal()
+    }
+
+    /// Whether a value that was passed is one that the database cannot hold.
+    pub(super) fn is_bad_input(&self) -> bool {
+        match &self.cause {
+            Cause::OutOfRange(_) | Cause::Driver(sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_)) => true,
+            _ => self.code().is_some_and(|code| code.starts_with("22")), // data exception
+        }
     }
 
     /// Whether it ended the connection.
@@ -145,6 +157,7 @@ impl StorageError {
     }
 
     /// Whether the statement ran out of its time, as against waiting for a lock.
+    #[doc(hidden)]
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {
         matches!(self.code().as_deref(), Some("57014" | "25P04"))

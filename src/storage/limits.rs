@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use super::connection::pool::ACQUIRE_TIMEOUT;
-
 /// How long one transaction may wait and work; enforced by the server, so that a statement whose answer nobody awaits
 /// any more ends too.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +20,15 @@ impl Limits {
     /// For counting over the whole table on somebody's behalf.
     pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_mins(5) };
 
+    /// With another time-out of a statement, if one is given.
+    pub(super) fn with_statement(self, timeout: Option<Duration>) -> Self {
+        let statement = timeout.unwrap_or(self.statement);
+        Self { lock: self.lock.min(statement), statement }
+    }
+
     /// For the whole transaction, a free connection and a wait for a lock included.
-    pub(super) fn whole(self) -> Duration {
-        ACQUIRE_TIMEOUT + self.lock + self.statement + MARGIN
+    pub(super) fn whole(self, acquire: Duration) -> Duration {
+        acquire + self.lock + self.statement + MARGIN
     }
 }
 

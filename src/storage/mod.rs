@@ -51,6 +51,7 @@ pub use connection::connect::ConnectFailure;
 pub use database::Database;
 pub use error::{StorageError, Verdict};
 pub use limits::Limits;
+pub use snapshots::cursor::{Cursor, InvalidCursor};
 pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata};
 pub use snapshots::store::{SnapshotStore, StoreError};
 

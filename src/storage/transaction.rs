@@ -18,15 +18,16 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use sqlx::{Postgres, SqlSafeStr, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Row, SqlSafeStr, Transaction};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::connection::outstanding::Backend;
 use super::connection::pool::ConnectionPool;
 use super::database::Database;
 use super::error::StorageError;
 use super::limits::Limits;
-use super::statement::{Statement, query_as, sql};
+use super::statement::{Statement, sql};
 use crate::policy::Rule;
 
 /// A transaction left open by a worker that was stopped (SIGSTOP, a frozen machine) releases its locks after this.
@@ -47,7 +48,7 @@ impl Database {
     /// `search_path` is ours: a function, an operator or a type that somebody has put into another schema under the name of one of
     /// PostgreSQL's is not even considered. `pg_temp` is named last, because it comes first where it is not named.
     pub(in crate::storage) async fn begin(&self, limits: Limits, operation: &'static str) -> Result<Tx, StorageError> {
-        self.begin_with(limits, operation, SearchPath::Ours, None).await
+        self.begin_with(limits, operation, Settings { path: SearchPath::Ours, rule: None, team_id: None }).await
     }
 
     /// Begins a transaction in which triggers, policies and defaults of the backend may run. They may need the `search_path` of the role,
@@ -64,7 +65,7 @@ impl Database {
         limits: Limits,
         operation: &'static str,
     ) -> Result<Tx, StorageError> {
-        self.begin_with(limits, operation, SearchPath::OfTheRole, None).await
+        self.begin_for_team(limits, None, operation).await
     }
 
     /// Begins a transaction that deletes by a rule, which the backend's triggers can read: they run, so it is as one of
@@ -75,30 +76,46 @@ impl Database {
         rule: Rule,
         operation: &'static str,
     ) -> Result<Tx, StorageError> {
-        self.begin_with(limits, operation, SearchPath::OfTheRole, Some(rule)).await
+        self.begin_delete_for_team(limits, rule, None, operation).await
+    }
+
+    /// The same as [`begin_with_triggers`](Self::begin_with_triggers) on behalf of a team, which the backend's row-level security policies
+    /// read.
+    pub(in crate::storage) async fn begin_for_team(
+        &self,
+        limits: Limits,
+        team_id: Option<Uuid>,
+        operation: &'static str,
+    ) -> Result<Tx, StorageError> {
+        self.begin_with(limits, operation, Settings { path: SearchPath::OfTheRole, rule: None, team_id }).await
+    }
+
+    /// The same as [`begin_delete`](Self::begin_delete) on behalf of a team.
+    pub(in crate::storage) async fn begin_delete_for_team(
+        &self,
+        limits: Limits,
+        rule: Rule,
+        team_id: Option<Uuid>,
+        operation: &'static str,
+    ) -> Result<Tx, StorageError> {
+        self.begin_with(limits, operation, Settings { path: SearchPath::OfTheRole, rule: Some(rule), team_id }).await
     }
 
     async fn begin_with(
         &self,
         limits: Limits,
         operation: &'static str,
-        search_path: SearchPath,
-        rule: Option<Rule>,
+        settings: Settings,
     ) -> Result<Tx, StorageError> {
         let pool = self.pool();
-        let deadline = Instant::now() + limits.whole();
-        let settings = query_as(sql!("transaction_settings.sql"))
-            .bind(format!("{}ms", limits.lock.as_millis()))
-            .bind(format!("{}ms", limits.statement.as_millis()))
-            .bind(IDLE_IN_TRANSACTION)
-            .bind(rule.map_or("", Rule::as_str))
-            .bind(search_path == SearchPath::Ours);
+        let limits = limits.with_statement(self.statement_timeout());
+        let deadline = Instant::now() + limits.whole(pool.acquire_timeout());
+        let settings = AssertSqlSafe(settings.statement(limits));
         let mut attempt = pin!(timeout_at(deadline, async {
             let mut transaction = pool.begin(self.begin_statement(), operation).await?;
-            // The columns that follow are the settings.
-            let (pid, began) =
-                settings.fetch_one_on(&mut transaction).await.map_err(StorageError::during(operation))?;
-            Ok((transaction, Backend { pid, began }))
+            let row = sqlx::raw_sql(settings).fetch_one(&mut *transaction).await;
+            let backend = row.and_then(|row| Ok(Backend { pid: row.try_get("pid")?, began: row.try_get("began")? }));
+            Ok((transaction, backend.map_err(StorageError::during(operation))?))
         }));
         let begun = attempt.as_mut().await.unwrap_or_else(|_| Err(StorageError::no_answer(operation)));
         // While what has begun is not dropped yet, see `ConnectionPool::reset`.
@@ -111,10 +128,32 @@ impl Database {
     }
 }
 
+struct Settings {
+    path: SearchPath,
+    rule: Option<Rule>,
+    team_id: Option<Uuid>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SearchPath {
     Ours,
     OfTheRole,
+}
+
+impl Settings {
+    /// The text of `transaction_settings.sql` with its values: numbers, names of ours, a UUID, so nothing to be escaped.
+    fn statement(&self, limits: Limits) -> String {
+        let values = [
+            format!("'{}ms'", limits.lock.as_millis()),
+            format!("'{}ms'", limits.statement.as_millis()),
+            format!("'{IDLE_IN_TRANSACTION}'"),
+            format!("'{}'", self.rule.map_or("", Rule::as_str)),
+            (self.path == SearchPath::Ours).to_string(),
+            format!("'{}'", self.team_id.map(|team_id| team_id.to_string()).unwrap_or_default()),
+        ];
+        let put = |text: String, (index, value): (usize, &String)| text.replace(&format!("${}", index + 1), value);
+        values.iter().enumerate().fold(sql!("transaction_settings.sql").to_owned(), put)
+    }
 }
 
 impl Tx {

@@ -32,6 +32,7 @@ pub struct Proxy {
     /// The last one is for new connections; those before are for connections that were abandoned.
     networks: Arc<Mutex<Vec<watch::Sender<Network>>>>,
     connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     listening: JoinHandle<()>,
 }
 
@@ -41,7 +42,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let networks = Arc::new(Mutex::new(vec![watch::Sender::new(Network::Open)]));
-        let connections = Arc::new(AtomicUsize::new(0));
+        let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let sent = Arc::clone(&requests);
         let (senders, server, accepted) = (Arc::clone(&networks), server.into(), Arc::clone(&connections));
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -50,10 +52,15 @@ impl Proxy {
                 if *network.borrow() == Network::Cut {
                     continue; // dropped, so closed
                 }
-                tokio::spawn(join(client, server.clone(), network));
+                tokio::spawn(join(client, server.clone(), network, Arc::clone(&sent)));
             }
         });
-        Self { address, networks, connections, listening }
+        Self { address, networks, connections, requests, listening }
+    }
+
+    /// How many times a client has written: round trips, where it waits for each answer.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// How many connections were made.
@@ -86,12 +93,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn join(client: TcpStream, server: String, mut network: watch::Receiver<Network>) {
+async fn join(client: TcpStream, server: String, mut network: watch::Receiver<Network>, requests: Arc<AtomicUsize>) {
     let Ok(server) = TcpStream::connect(&server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut one = tokio::spawn(pass(from_client, to_server, network.clone()));
-    let mut other = tokio::spawn(pass(from_server, to_client, network.clone()));
+    let mut one = tokio::spawn(pass(from_client, to_server, network.clone(), requests));
+    let mut other = tokio::spawn(pass(from_server, to_client, network.clone(), Arc::default()));
     // Both ends are closed at once, as by a reset.
     tokio::select! {
         _ = network.wait_for(|network| *network == Network::Cut) => {}
@@ -102,7 +109,12 @@ async fn join(client: TcpStream, server: String, mut network: watch::Receiver<Ne
     other.abort();
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut network: watch::Receiver<Network>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut network: watch::Receiver<Network>,
+    reads: Arc<AtomicUsize>,
+) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         if !opens(&mut network).await {
@@ -111,6 +123,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut network: watc
         let slow = *network.borrow() == Network::Slow;
         let most = if slow { 500 } else { bytes.len() };
         let Ok(count @ 1..) = from.read(&mut bytes[..most]).await else { return };
+        reads.fetch_add(1, Ordering::SeqCst);
         if *network.borrow() == Network::Late {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

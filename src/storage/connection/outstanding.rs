@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
-use time::OffsetDateTime;
 
 use crate::backoff::Backoff;
 use crate::storage::statement::{query, query_as, sql};
@@ -19,7 +18,8 @@ use crate::storage::statement::{query, query_as, sql};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::storage) struct Backend {
     pub(in crate::storage) pid: i32,
-    pub(in crate::storage) began: OffsetDateTime,
+    /// In microseconds since 1970.
+    pub(in crate::storage) began: i64,
 }
 
 /// Those of one [`Database`](crate::storage::Database) and its clones.
@@ -138,7 +138,7 @@ pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> 
         .bind(backends.iter().map(|backend| backend.pid).collect::<Vec<_>>())
         .bind(backends.iter().map(|backend| backend.began).collect::<Vec<_>>())
         .bind(END_WITHIN_MS);
-    let open: Vec<(i32, OffsetDateTime, bool)> = statement.fetch_all_on(&mut tx).await?;
+    let open: Vec<(i32, i64, bool)> = statement.fetch_all_on(&mut tx).await?;
     tx.commit().await?;
     let stays = |backend: &Backend| open.contains(&(backend.pid, backend.began, false));
     Ok(backends.iter().copied().filter(|backend| !stays(backend)).collect())
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn no_connection_is_opened_while_as_many_as_may_be_are_unanswered() {
         let outstanding = Outstanding::new(2);
-        let backend = |pid| Backend { pid, began: OffsetDateTime::UNIX_EPOCH };
+        let backend = |pid| Backend { pid, began: 0 };
         assert_eq!(outstanding.advice(), Advice::GoOn);
         outstanding.abandon(backend(1));
         assert_eq!(outstanding.advice(), Advice::CheckFirst);

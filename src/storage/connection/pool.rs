@@ -15,9 +15,9 @@ use crate::storage::error::StorageError;
 
 /// Connections to one server.
 pub(in crate::storage) struct ConnectionPool {
-    /// As the URL has it.
-    options: PgConnectOptions,
-    connections: u32,
+    settings: PoolSettings,
+    /// Somebody else has made the pool: it is neither replaced nor closed.
+    is_anothers: bool,
     /// Made at first use, because sqlx starts tasks with it.
     pool: RwLock<Option<PgPool>>,
     /// The options that led to the server when it was last checked: another address of the same name, perhaps.
@@ -29,8 +29,17 @@ pub(in crate::storage) struct ConnectionPool {
     checked: tokio::sync::Mutex<Option<(Instant, Result<(), ConnectFailure>)>>,
 }
 
-/// For a free connection, a new one included.
-pub(in crate::storage) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a pool is made of.
+#[derive(Clone)]
+pub(in crate::storage) struct PoolSettings {
+    /// As the URL has them.
+    pub(in crate::storage) options: PgConnectOptions,
+    /// At most.
+    pub(in crate::storage) connections: u32,
+    /// For a free connection, a new one included.
+    pub(in crate::storage) acquire: Duration,
+}
+
 /// A connection that takes longer than this has its server checked.
 const SLOW_CONNECT: Duration = Duration::from_secs(1);
 /// The result of a check holds for all who ask within this.
@@ -46,26 +55,46 @@ const UNANSWERED_AT_LEAST: usize = 3;
 
 impl ConnectionPool {
     /// Connects at first use.
-    pub(in crate::storage) fn new(options: PgConnectOptions, connections: u32) -> Self {
+    pub(in crate::storage) fn new(settings: PoolSettings) -> Self {
         Self {
             pool: RwLock::new(None),
-            reachable: RwLock::new(options.clone()),
-            options,
-            connections,
-            outstanding: Outstanding::new(UNANSWERED_AT_LEAST.max(connections as usize)),
+            is_anothers: false,
+            reachable: RwLock::new(settings.options.clone()),
+            outstanding: Outstanding::new(UNANSWERED_AT_LEAST.max(settings.connections as usize)),
+            settings,
             closed: AtomicBool::new(false),
             checked: tokio::sync::Mutex::new(None),
         }
     }
 
+    /// On somebody else's pool.
+    pub(in crate::storage) fn of_another(pool: PgPool) -> Self {
+        let settings = PoolSettings {
+            options: PgConnectOptions::clone(&pool.connect_options()),
+            connections: pool.options().get_max_connections(),
+            acquire: pool.options().get_acquire_timeout(),
+        };
+        Self { pool: RwLock::new(Some(pool)), is_anothers: true, ..Self::new(settings) }
+    }
+
+    /// Another one by other settings; `None` where this is somebody else's.
+    pub(in crate::storage) fn changed(&self, change: impl FnOnce(PoolSettings) -> PoolSettings) -> Option<Self> {
+        (!self.is_anothers).then(|| Self::new(change(self.settings.clone())))
+    }
+
     /// As the URL has them.
     pub(in crate::storage) const fn options(&self) -> &PgConnectOptions {
-        &self.options
+        &self.settings.options
+    }
+
+    /// For a free connection.
+    pub(in crate::storage) const fn acquire_timeout(&self) -> Duration {
+        self.settings.acquire
     }
 
     /// A separate pool of one connection, for somebody who keeps it.
     pub(in crate::storage) fn separate(&self) -> PgPool {
-        pool(self.reachable(), 1)
+        PoolSettings { options: self.reachable(), connections: 1, ..self.settings.clone() }.pool()
     }
 
     /// A connection of the pool, in a transaction; where that takes long, the reason why there is none.
@@ -99,10 +128,10 @@ impl ConnectionPool {
             };
             match connected {
                 // Another transaction has reset it.
-                Err(sqlx::Error::PoolClosed) if !self.closed.load(Ordering::Relaxed) => {}
+                Err(sqlx::Error::PoolClosed) if !self.is_anothers && !self.closed.load(Ordering::Relaxed) => {}
                 Err(sqlx::Error::PoolTimedOut) => {
                     return Err(match self.check().await {
-                        Ok(()) => StorageError::busy(operation, self.connections),
+                        Ok(()) => StorageError::busy(operation, self.settings.connections),
                         Err(failure) => self.unconnected(operation, failure),
                     });
                 }
@@ -118,6 +147,9 @@ impl ConnectionPool {
     /// To be called before a transaction of the old pool is dropped: its connection is closed then, where otherwise it would be asked
     /// whether it is well, and hold its socket until it answers.
     pub(in crate::storage) fn reset(&self) {
+        if self.is_anothers {
+            return;
+        }
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stale) = pool.take_if(|pool| !pool.is_closed()) {
             // Calling it marks the pool as closed here and now, so that whoever still has a connection of it closes that.
@@ -129,7 +161,7 @@ impl ConnectionPool {
 
     /// Connects outside of the pool, and ends what was abandoned.
     pub(in crate::storage) async fn check_now(&self) -> Result<(), ConnectFailure> {
-        let (mut connection, reachable) = match connect::connect(&self.options).await {
+        let (mut connection, reachable) = match connect::connect(&self.settings.options).await {
             Ok(connected) => connected,
             Err(failure) => {
                 self.outstanding.unanswered(matches!(failure, ConnectFailure::Silence(_)));
@@ -159,9 +191,8 @@ impl ConnectionPool {
     /// Closes the pool, waiting at most a second for connections in use, and ends what it left open.
     pub(in crate::storage) async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        let pool = self.pool();
         // Not waiting for ever: a statement under way on a server that does not answer would hold up the exit.
-        let closed = tokio::time::timeout(EXIT_TIMEOUT, pool.close()).await.is_ok();
+        let closed = self.is_anothers || tokio::time::timeout(EXIT_TIMEOUT, self.pool().close()).await.is_ok();
         if !closed || !self.outstanding.backends().is_empty() {
             tokio::time::timeout(EXIT_TIMEOUT, Box::pin(self.check_now())).await.ok();
         }
@@ -196,6 +227,9 @@ impl ConnectionPool {
 
     /// Connects with these options from now on.
     fn follow(&self, reachable: PgConnectOptions) {
+        if self.is_anothers {
+            return;
+        }
         let mut followed = self.reachable.write().unwrap_or_else(PoisonError::into_inner);
         if followed.get_host() != reachable.get_host() {
             *followed = reachable.clone();
@@ -205,14 +239,15 @@ impl ConnectionPool {
     }
 
     fn unconnected(&self, operation: &'static str, failure: ConnectFailure) -> StorageError {
-        StorageError::unconnected(operation, connect::place(&self.options), failure)
+        StorageError::unconnected(operation, connect::place(&self.settings.options), failure)
     }
 
     fn pool(&self) -> PgPool {
         let current = || self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         current().unwrap_or_else(|| {
             let mut current = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-            current.get_or_insert_with(|| pool(self.reachable(), self.connections)).clone()
+            let settings = || PoolSettings { options: self.reachable(), ..self.settings.clone() };
+            current.get_or_insert_with(|| settings().pool()).clone()
         })
     }
 
@@ -221,6 +256,9 @@ impl ConnectionPool {
     }
 }
 
-fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
+impl PoolSettings {
+    fn pool(self) -> PgPool {
+        let options = PgPoolOptions::new().max_connections(self.connections).acquire_timeout(self.acquire);
+        options.connect_lazy_with(self.options)
+    }
 }

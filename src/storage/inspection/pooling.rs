@@ -27,7 +27,7 @@ impl Database {
     /// If the database does not answer or refuses.
     pub async fn pooling(&self) -> Result<Pooling, StorageError> {
         const WHAT: &str = "find out about poolers";
-        let found = timeout(Limits::SHORT.whole(), self.compare_backends()).await;
+        let found = timeout(Limits::SHORT.whole(self.pool().acquire_timeout()), self.compare_backends()).await;
         found.map_err(|_| StorageError::no_answer(WHAT))?.map_err(StorageError::during(WHAT))
     }
 

@@ -4,7 +4,6 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -35,8 +34,7 @@ impl Database {
     /// # Errors
     /// If the database does not answer or refuses a row.
     pub async fn snapshots_insert(&self, team_id: Uuid, rows: &[NewRow]) -> Result<HashSet<Uuid>, StorageError> {
-        let mut tx = self.begin_with_triggers(Limits::PAGE, "insert snapshots").await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.begin_for_team(Limits::PAGE, Some(team_id), "insert snapshots").await?;
         let statement = query_scalar(sql!("snapshots_insert.sql"))
             .bind(team_id)
             .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
@@ -76,8 +74,7 @@ impl Database {
     }
 
     async fn existing(&self, team_id: Uuid, statement: Statement<Uuid>) -> Result<HashSet<Uuid>, StorageError> {
-        let mut tx = self.begin_with_triggers(Limits::PAGE, "find what exists").await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.begin_for_team(Limits::PAGE, Some(team_id), "find what exists").await?;
         let existing = tx.fetch_all(statement).await?;
         tx.commit(existing.into_iter().collect()).await
     }

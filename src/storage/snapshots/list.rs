@@ -1,8 +1,8 @@
 use uuid::Uuid;
 
+use super::calendar::in_our_calendar;
 use super::model::{SnapshotFilter, SnapshotMetadata};
 use super::row::MetadataRow;
-use super::team::act_for;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -21,17 +21,14 @@ impl Database {
         team_id: Option<Uuid>,
         filter: &SnapshotFilter,
     ) -> Result<Vec<SnapshotMetadata>, StorageError> {
-        let mut tx = self.begin_with_triggers(Limits::PAGE, "list snapshots").await?;
-        if let Some(team_id) = team_id {
-            act_for(&mut tx, team_id).await?;
-        }
-        let after = filter.after.as_ref();
+        let mut tx = self.begin_for_team(Limits::PAGE, team_id, "list snapshots").await?;
+        let after = filter.after;
         let statement = query_as(sql!("snapshots_list.sql", "snapshot_columns.sql"))
             .bind(team_id)
             .bind(filter.event_id)
             .bind(filter.snapshot_type.as_deref())
             .bind(after.map(|last| last.id))
-            .bind(after.and_then(|last| last.created_at))
+            .bind(after.and_then(|last| last.created_at).and_then(in_our_calendar))
             .bind(i64::from(filter.limit.unwrap_or(ROWS_PER_PAGE)));
         let found: Vec<MetadataRow> = tx.fetch_all(statement).await?;
         tx.commit(found.into_iter().map(|MetadataRow(metadata)| metadata).collect()).await

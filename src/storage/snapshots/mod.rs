@@ -1,5 +1,7 @@
 //! Creating, reading, listing and importing snapshots, on behalf of a team and under its row-level security.
 
+pub(super) mod calendar;
+pub(super) mod cursor;
 #[cfg(feature = "worker")]
 pub(super) mod import;
 pub(super) mod list;
@@ -8,4 +10,3 @@ mod row;
 pub(super) mod store;
 #[cfg(feature = "worker")]
 pub(super) mod stored;
-mod team;

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 use uuid::Uuid;
+
+use super::cursor::Cursor;
 
 /// A snapshot to create.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct NewSnapshot {
     /// `rooms`, `offer`, `products`, `qna` or another.
     pub snapshot_type: String,
@@ -22,6 +25,7 @@ pub struct NewSnapshot {
 
 /// A snapshot without its data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SnapshotMetadata {
     /// The primary key.
     pub id: Uuid,
@@ -45,6 +49,7 @@ pub struct SnapshotMetadata {
 
 /// A whole snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Everything but the data.
     #[serde(flatten)]
@@ -55,22 +60,31 @@ pub struct Snapshot {
 }
 
 /// Which snapshots to list.
-#[derive(Debug, Clone, Default)]
+///
+/// ```
+/// use snapshot_lifecycle::SnapshotFilter;
+/// use uuid::Uuid;
+///
+/// let offers = SnapshotFilter::default().with_event_id(Uuid::new_v4()).with_type("offer").with_limit(20);
+/// assert_eq!((offers.limit, offers.after), (Some(20), None));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct SnapshotFilter {
     /// Of this event.
     pub event_id: Option<Uuid>,
     /// Of this type.
     pub snapshot_type: Option<String>,
-    /// A page's last row: the list goes on behind it.
-    pub after: Option<SnapshotMetadata>,
+    /// Where the page before ended: the list goes on behind it.
+    pub after: Option<Cursor>,
     /// How many at most; 100 if not set.
     pub limit: Option<u32>,
 }
 
-/// The instant in UTC, if that is one of the years 1 to 9999, which is what we read back and write as RFC 3339. sqlx would panic at
-/// one that has no time in UTC.
-pub(in crate::storage) fn in_our_calendar(at: OffsetDateTime) -> Option<OffsetDateTime> {
-    at.checked_to_offset(UtcOffset::UTC).filter(|at| (1..=9999).contains(&at.year()))
+impl From<&SnapshotMetadata> for Cursor {
+    fn from(last: &SnapshotMetadata) -> Self {
+        Self { created_at: last.created_at, id: last.id }
+    }
 }
 
 impl NewSnapshot {
@@ -86,10 +100,54 @@ impl NewSnapshot {
         }
     }
 
-    /// The same of an event.
+    /// Names its event, with which it ends unless its type outlives events.
     #[must_use]
-    pub const fn event(mut self, event_id: Uuid) -> Self {
+    pub const fn with_event_id(mut self, event_id: Uuid) -> Self {
         self.event_id = Some(event_id);
+        self
+    }
+
+    /// Says what the page was asked for.
+    #[must_use]
+    pub fn with_params(mut self, params: Value) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// Says when it expires, instead of by its type's TTL.
+    #[must_use]
+    pub const fn with_expires_at(mut self, expires_at: OffsetDateTime) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+}
+
+impl SnapshotFilter {
+    /// Only those of the event.
+    #[must_use]
+    pub const fn with_event_id(mut self, event_id: Uuid) -> Self {
+        self.event_id = Some(event_id);
+        self
+    }
+
+    /// Only those of the type.
+    #[must_use]
+    pub fn with_type(mut self, snapshot_type: impl Into<String>) -> Self {
+        self.snapshot_type = Some(snapshot_type.into());
+        self
+    }
+
+    /// The page behind that one: the cursor of its last row, or the row's metadata.
+    #[must_use]
+    pub fn with_after(mut self, last: impl Into<Cursor>) -> Self {
+        self.after = Some(last.into());
+        self
+    }
+
+    /// At most that number.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: u32) -> Self {
+        self.limit = Some(limit);
         self
     }
 }

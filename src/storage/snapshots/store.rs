@@ -1,12 +1,15 @@
+use std::time::Duration;
+
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata, in_our_calendar};
+use super::calendar::in_our_calendar;
+use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata};
 use super::row::{MetadataRow, SnapshotRow};
-use super::team::act_for;
 use crate::policy::Rule;
 use crate::setting::ConfigError;
+use crate::storage::connection::pool::PoolSettings;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -17,8 +20,6 @@ use crate::storage::statement::{query, query_as, sql};
 /// security, with `app.current_team_id` set for that transaction only. So it works through a pooler in transaction mode,
 /// and another team's snapshot is never seen, whatever id is asked for.
 ///
-/// May be shared between tasks; clones share the connections.
-///
 /// ```no_run
 /// use serde_json::json;
 /// use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore};
@@ -26,10 +27,10 @@ use crate::storage::statement::{query, query_as, sql};
 ///
 /// # async fn offer(team: Uuid, event: Uuid) -> Result<(), Box<dyn std::error::Error>> {
 /// let store = SnapshotStore::connect("postgres://backend@localhost/venues")?;
-/// let offer = NewSnapshot::new("offer", json!({ "total": 1200 })).event(event);
+/// let offer = NewSnapshot::new("offer", json!({ "total": 1200 })).with_event_id(event);
 /// let id = store.create(team, &offer).await?.id;
 /// assert!(store.get(team, id).await?.is_some());
-/// for snapshot in store.list(team, &SnapshotFilter { event_id: Some(event), ..SnapshotFilter::default() }).await? {
+/// for snapshot in store.list(team, &SnapshotFilter::default().with_event_id(event)).await? {
 ///     store.delete(team, snapshot.id).await?;
 /// }
 /// # Ok(())
@@ -39,13 +40,38 @@ use crate::storage::statement::{query, query_as, sql};
 /// The role needs SELECT, INSERT and DELETE on `public.snapshots`, and for
 /// [`delete_snapshots_for_event`](Self::delete_snapshots_for_event) USAGE on the schema `snapshot_lifecycle` and SELECT on its
 /// table `retention`.
-#[derive(Clone)]
+///
+/// # Sharing, cost
+///
+/// `Send` and `Sync`; clones share the connections, at most eight unless [`with_max_connections`](Self::with_max_connections) says
+/// otherwise. A call waits for six round trips: a check of the connection, BEGIN, the settings of the transaction, two for its statement,
+/// COMMIT. `delete_snapshots_for_event` has one statement more, so eight. A call holds a connection for about as long.
+///
+/// # Time-outs
+///
+/// A call fails when no connection is free for five seconds, when it waits two seconds for a lock, or when its statement takes more than
+/// five: 15 in [`list`](Self::list), five minutes in `delete_snapshots_for_event`. The server ends the statement itself. A server that
+/// does not answer is given three seconds more. [`with_acquire_timeout`](Self::with_acquire_timeout) and
+/// [`with_statement_timeout`](Self::with_statement_timeout) set them.
+///
+/// # Cancelling, dropping
+///
+/// A call may be dropped at any time, as by a time-out or a client that has gone: its transaction is rolled back, or is committed if the
+/// COMMIT was under way. No other call notices. Dropping the last clone closes the connections in the background;
+/// [`close`](Self::close) waits for that.
+///
+/// # TLS
+///
+/// `sslmode=verify-full` in the URL is the mode to use outside of one machine; certificates are checked by rustls with ring, against the
+/// system's authorities or `sslrootcert=`.
+#[derive(Debug, Clone)]
 pub struct SnapshotStore {
     database: Database,
 }
 
 /// Why a call of [`SnapshotStore`] failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The backend's tables have no such row; by the foreign keys of `public.snapshots`.
     #[error("the team or the event does not exist")]
@@ -53,36 +79,93 @@ pub enum StoreError {
     /// Privileges or row-level security.
     #[error("the database role may not do this")]
     NotPermitted(#[source] StorageError),
-    /// Anything else; [`StorageError::is_transient`] tells whether to try again.
+    /// A value that the database cannot hold: the character NUL in a text or in JSON, an instant outside of the years 1 to 9999, a text
+    /// that is too long for its column.
+    #[error("the database cannot hold a value that was passed")]
+    InvalidInput(#[source] StorageError),
+    /// Anything else.
     #[error(transparent)]
     Storage(StorageError),
 }
 
+impl StoreError {
+    /// Whether the same call may succeed later: the database was away or busy, or took too long. `false` also after
+    /// [`SnapshotStore::close`].
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_transient(),
+            Self::UnknownTeamOrEvent(_) | Self::NotPermitted(_) | Self::InvalidInput(_) => false,
+        }
+    }
+}
+
+/// As PostgreSQL lists the connections, apart from the worker's.
+const APPLICATION_NAME: &str = "snapshot-lifecycle library";
+const MAX_CONNECTIONS: u32 = 8;
+/// PostgreSQL takes 0 for no time-out.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// PostgreSQL counts milliseconds in 31 bits.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 20);
+
 impl SnapshotStore {
-    /// Reads the URL; connects at the first call. Opens at most eight connections.
+    /// Reads the URL; connects at the first call. PostgreSQL lists the connections as `snapshot-lifecycle library`, unless the URL has
+    /// an `application_name=`.
     ///
     /// # Errors
     /// If the URL cannot be read.
     pub fn connect(database_url: &str) -> Result<Self, ConfigError> {
-        Ok(Self::new(Database::new(Some(&SecretString::from(database_url.to_owned())), 8)?))
+        let url = SecretString::from(database_url.to_owned());
+        Ok(Self { database: Database::named(Some(&url), MAX_CONNECTIONS, APPLICATION_NAME)? })
     }
 
-    /// On connections that exist.
+    /// On the program's own pool, by sqlx 0.9. Its size, time-out and name are its own, and [`close`](Self::close) leaves it open.
+    ///
+    /// Nothing in the pool has to be set: each transaction sets what it needs, for itself only.
     #[must_use]
-    pub const fn new(database: Database) -> Self {
-        Self { database }
+    pub fn with_pool(pool: sqlx::PgPool) -> Self {
+        Self { database: Database::with_pool(pool) }
+    }
+
+    /// Sets how many connections are opened at most. Default: 8.
+    ///
+    /// This and the next two make a store with connections of its own; a store by [`with_pool`](Self::with_pool) stays on its pool.
+    #[must_use]
+    pub fn with_max_connections(self, connections: u32) -> Self {
+        self.with_settings(|settings| PoolSettings { connections: connections.max(1), ..settings })
+    }
+
+    /// Sets how long a call waits for a free connection, a new one included. Default: 5 s.
+    #[must_use]
+    pub fn with_acquire_timeout(self, acquire: Duration) -> Self {
+        self.with_settings(|settings| PoolSettings { acquire, ..settings })
+    }
+
+    /// Sets the name under which PostgreSQL lists the connections.
+    #[must_use]
+    pub fn with_application_name(self, name: &str) -> Self {
+        self.with_settings(|settings| PoolSettings { options: settings.options.application_name(name), ..settings })
+    }
+
+    /// Sets how long the statement of a call may take, a wait for a lock included. Enforced by the server; at least one millisecond.
+    #[must_use]
+    pub fn with_statement_timeout(self, timeout: Duration) -> Self {
+        Self { database: self.database.with_statement_timeout(timeout.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT)) }
+    }
+
+    fn with_settings(self, change: impl FnOnce(PoolSettings) -> PoolSettings) -> Self {
+        Self { database: self.database.with_settings(change) }
     }
 
     /// Creates a snapshot. Without `expires_at` it gets its type's TTL, by the trigger that `migrate` makes.
     ///
     /// # Errors
-    /// If the team or the event does not exist, the role may not insert, `expires_at` is outside of the years 1 to 9999, or the database
+    /// If the team or the event does not exist, the role may not insert, a value is one that the database cannot hold, or the database
     /// does not answer or refuses.
     pub async fn create(&self, team_id: Uuid, new: &NewSnapshot) -> Result<SnapshotMetadata, StoreError> {
         const WHAT: &str = "create a snapshot";
         let expires_at = new.expires_at.map(|at| readable(WHAT, "expires_at", at)).transpose()?;
-        let mut tx = self.database.begin_with_triggers(Limits::SHORT, WHAT).await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.database.begin_for_team(Limits::SHORT, Some(team_id), WHAT).await?;
         let statement = query_as(sql!("store_create.sql", "snapshot_columns.sql"))
             .bind(team_id)
             .bind(&new.snapshot_type)
@@ -99,14 +182,29 @@ impl SnapshotStore {
     /// # Errors
     /// If the role may not read, or the database does not answer or refuses.
     pub async fn get(&self, team_id: Uuid, id: Uuid) -> Result<Option<Snapshot>, StoreError> {
-        let mut tx = self.database.begin_with_triggers(Limits::SHORT, "read a snapshot").await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.database.begin_for_team(Limits::SHORT, Some(team_id), "read a snapshot").await?;
         let statement = query_as(sql!("store_get.sql", "snapshot_columns.sql")).bind(id).bind(team_id);
         let found: Option<SnapshotRow> = tx.fetch_optional(statement).await?;
         Ok(tx.commit(found.map(|SnapshotRow(snapshot)| snapshot)).await?)
     }
 
-    /// The team's snapshots that are not expired, without their data, the newest first.
+    /// The team's snapshots that are not expired, without their data, the newest first; at most 100, unless the filter has a limit.
+    ///
+    /// Page by page, which shows each snapshot once, whatever others insert and delete meanwhile:
+    ///
+    /// ```no_run
+    /// # use snapshot_lifecycle::{Cursor, SnapshotFilter, SnapshotMetadata, SnapshotStore, StoreError};
+    /// # use uuid::Uuid;
+    /// # async fn all(store: &SnapshotStore, team: Uuid) -> Result<Vec<SnapshotMetadata>, StoreError> {
+    /// let (mut all, mut filter) = (Vec::new(), SnapshotFilter::default().with_limit(50));
+    /// loop {
+    ///     let page = store.list(team, &filter).await?;
+    ///     let Some(last) = page.last().map(Cursor::from) else { return Ok(all) };
+    ///     filter.after = Some(last); // as text, `last.to_string()`, it is the `?after=` of an HTTP API
+    ///     all.extend(page);
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the role may not read, or the database does not answer or refuses.
@@ -119,8 +217,7 @@ impl SnapshotStore {
     /// # Errors
     /// If the role may not delete, or the database does not answer or refuses.
     pub async fn delete(&self, team_id: Uuid, id: Uuid) -> Result<bool, StoreError> {
-        let mut tx = self.database.begin_with_triggers(Limits::SHORT, "delete a snapshot").await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.database.begin_for_team(Limits::SHORT, Some(team_id), "delete a snapshot").await?;
         let statement = query("DELETE FROM public.snapshots WHERE id = $1 AND team_id = $2").bind(id).bind(team_id);
         let deleted = tx.execute(statement).await?;
         Ok(tx.commit(deleted == 1).await?)
@@ -139,8 +236,7 @@ impl SnapshotStore {
     ) -> Result<u64, StoreError> {
         const WHAT: &str = "delete the event's snapshots";
         let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
-        let mut tx = self.database.begin_delete(Limits::LONG, Rule::EventEnd, WHAT).await?;
-        act_for(&mut tx, team_id).await?;
+        let mut tx = self.database.begin_delete_for_team(Limits::LONG, Rule::EventEnd, Some(team_id), WHAT).await?;
         let policy = policy::load(&mut tx).await?;
         let statement = query(sql!("store_delete_for_event.sql"))
             .bind(event_id)
@@ -152,7 +248,8 @@ impl SnapshotStore {
         Ok(tx.commit(deleted).await?)
     }
 
-    /// Closes the connections.
+    /// Closes the connections, waiting at most a second for those in use; two at most in all. No call succeeds after it, on any clone.
+    /// The program's own pool stays open, and so do the calls on it.
     pub async fn close(&self) {
         self.database.close().await;
     }
@@ -165,6 +262,7 @@ fn readable(what: &'static str, name: &'static str, at: OffsetDateTime) -> Resul
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error.code().as_deref() {
+            _ if error.is_bad_input() => Self::InvalidInput(error),
             Some("23503") => Self::UnknownTeamOrEvent(error),
             Some("42501") => Self::NotPermitted(error),
             _ => Self::Storage(error),

@@ -7,4 +7,5 @@ mod privileges;
 mod search_path;
 mod snapshot_store;
 mod statements;
+mod store_settings;
 mod worker_role;

@@ -107,10 +107,10 @@ async fn nothing_of_another_schema_is_run() {
     succeeds(&["outbox", "uninstall"]).await;
 
     let store = SnapshotStore::connect(&world.database_url).unwrap();
-    let id = store.create(team, &NewSnapshot::new("offer", serde_json::json!({})).event(event)).await.unwrap().id;
+    let id =
+        store.create(team, &NewSnapshot::new("offer", serde_json::json!({})).with_event_id(event)).await.unwrap().id;
     assert!(store.get(team, id).await.unwrap().is_some());
-    let filter =
-        SnapshotFilter { snapshot_type: Some("offer".to_owned()), event_id: Some(event), ..SnapshotFilter::default() };
+    let filter = SnapshotFilter::default().with_type("offer").with_event_id(event);
     assert_eq!(store.list(team, &filter).await.unwrap().len(), 1);
     assert_eq!(store.delete_snapshots_for_event(team, event, OffsetDateTime::now_utc()).await.unwrap(), 1);
     assert!(!store.delete(team, id).await.unwrap());

@@ -1,7 +1,7 @@
 //! The library's storage of snapshots: teams that never see each other's, many writers, TTLs, roles.
 
 use serde_json::json;
-use snapshot_lifecycle::{NewSnapshot, SnapshotFilter, SnapshotStore, StoreError};
+use snapshot_lifecycle::{Cursor, NewSnapshot, SnapshotFilter, SnapshotStore, StoreError};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -38,10 +38,13 @@ async fn ttl_comes_from_the_type_unless_an_expiry_is_given() {
         assert_eq!((made.team_id, made.params), (team, Some(json!({}))));
     }
     let at = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() + Duration::HOUR;
-    let new = NewSnapshot { expires_at: Some(at), ..NewSnapshot::new("qna", json!([1, "two"])) };
+    let new = NewSnapshot::new("qna", json!([1, "two"])).with_expires_at(at).with_params(json!({ "page": 1 }));
     let id = store.create(team, &new).await.unwrap().id;
     let got = store.get(team, id).await.unwrap().unwrap();
-    assert_eq!((got.metadata.expires_at, got.data), (at, json!([1, "two"])));
+    assert_eq!((got.metadata.expires_at, &got.data), (at, &json!([1, "two"])));
+    assert_eq!(got.metadata.params, Some(json!({ "page": 1 })));
+    let passed_on = serde_json::to_string(&got).unwrap();
+    assert_eq!(serde_json::from_str::<snapshot_lifecycle::Snapshot>(&passed_on).unwrap(), got);
     store.close().await;
     drop_role(&world, &role).await;
 }
@@ -52,8 +55,8 @@ async fn another_teams_snapshot_is_neither_seen_nor_deleted() {
     let (bound, role) = bound_store(&world).await;
     for store in [&store(&world), &bound] {
         let (team, other, event) = (world.team().await, world.team().await, world.event().await);
-        let mine = store.create(team, &NewSnapshot::new("offer", json!(1)).event(event)).await.unwrap().id;
-        let theirs = store.create(other, &NewSnapshot::new("offer", json!(2)).event(event)).await.unwrap().id;
+        let mine = store.create(team, &NewSnapshot::new("offer", json!(1)).with_event_id(event)).await.unwrap().id;
+        let theirs = store.create(other, &NewSnapshot::new("offer", json!(2)).with_event_id(event)).await.unwrap().id;
         assert!(store.get(team, theirs).await.unwrap().is_none());
         assert!(!store.delete(team, theirs).await.unwrap());
         let listed = store.list(team, &SnapshotFilter::default()).await.unwrap();
@@ -108,12 +111,12 @@ async fn pages_hold_each_snapshot_once_newest_first() {
     let ids = world.insert_many(team, 25).await;
     let undated = world.insert(&Snapshot::of(team).without_created_at()).await;
     let mut seen = Vec::new();
-    let mut filter = SnapshotFilter { limit: Some(10), ..SnapshotFilter::default() };
+    let mut filter = SnapshotFilter::default().with_limit(10);
     loop {
         let page = store.list(team, &filter).await.unwrap();
         seen.extend(page.iter().map(|snapshot| snapshot.id));
-        let Some(last) = page.into_iter().next_back() else { break };
-        filter.after = Some(last);
+        let Some(last) = page.last().map(Cursor::from) else { break };
+        filter = filter.with_after(last.to_string().parse::<Cursor>().unwrap());
     }
     let expected: Vec<_> = ids.into_iter().rev().chain([undated]).collect();
     assert_eq!(seen, expected, "a row without created_at counts as oldest");
@@ -142,7 +145,7 @@ async fn several_writers_at_once_lose_nothing() {
         writer.await.unwrap();
     }
     for team in teams {
-        let filter = SnapshotFilter { limit: Some(1000), ..SnapshotFilter::default() };
+        let filter = SnapshotFilter::default().with_limit(1000);
         assert_eq!(bound.list(team, &filter).await.unwrap().len(), 4 * 30);
     }
     bound.close().await;
@@ -156,7 +159,7 @@ async fn errors_say_what_is_wrong() {
     let (team, new) = (world.team().await, NewSnapshot::new("offer", json!({})));
     let nobody = bound.create(Uuid::new_v4(), &new).await;
     assert!(matches!(nobody, Err(StoreError::UnknownTeamOrEvent(_))), "{nobody:?}");
-    let no_event = bound.create(team, &new.clone().event(Uuid::new_v4())).await;
+    let no_event = bound.create(team, &new.clone().with_event_id(Uuid::new_v4())).await;
     assert!(matches!(no_event, Err(StoreError::UnknownTeamOrEvent(_))), "{no_event:?}");
     world.sql(format!("REVOKE INSERT ON public.snapshots FROM {role}")).await;
     let denied = bound.create(team, &new).await;
@@ -188,13 +191,13 @@ async fn instants_that_no_calendar_has_neither_panic_nor_hide_a_row() {
     let all = world.snapshots().await;
     let shown = all.len() - 2 * 5;
     for limit in [1, 2, 1000] {
-        let mut filter = SnapshotFilter { limit: Some(limit), ..SnapshotFilter::default() };
+        let mut filter = SnapshotFilter::default().with_limit(limit);
         let mut seen = std::collections::BTreeSet::new();
         loop {
             let page = store.list(team, &filter).await.unwrap();
             seen.extend(page.iter().map(|snapshot| snapshot.id));
-            let Some(last) = page.into_iter().next_back() else { break };
-            filter.after = Some(last);
+            let Some(last) = page.last() else { break };
+            filter = filter.with_after(last);
         }
         assert_eq!(seen.len(), shown, "pages of {limit}");
         assert!(ordinary.iter().all(|id| seen.contains(id)));
@@ -219,11 +222,11 @@ async fn instants_beyond_the_calendar_are_errors_of_the_caller() {
     let last = time::Date::MAX.with_hms(23, 30, 0).unwrap().assume_offset(west);
     let first = time::Date::MIN.with_hms(0, 0, 0).unwrap().assume_utc();
     for at in [last, first] {
-        let new = NewSnapshot { expires_at: Some(at), ..NewSnapshot::new("offer", json!(1)) };
+        let new = NewSnapshot::new("offer", json!(1)).with_expires_at(at);
         let refused = store.create(team, &new).await;
-        assert!(matches!(&refused, Err(StoreError::Storage(error)) if !error.is_transient()), "{refused:?}");
+        assert!(matches!(&refused, Err(error @ StoreError::InvalidInput(_)) if !error.is_transient()), "{refused:?}");
         let refused = store.delete_snapshots_for_event(team, event, at).await;
-        assert!(matches!(&refused, Err(StoreError::Storage(error)) if !error.is_transient()), "{refused:?}");
+        assert!(matches!(&refused, Err(error @ StoreError::InvalidInput(_)) if !error.is_transient()), "{refused:?}");
     }
     assert!(world.snapshots().await.is_empty());
     store.close().await;
