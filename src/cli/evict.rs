@@ -8,7 +8,7 @@ use super::database::open;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
-use crate::passes::{CapEviction, Pass};
+use crate::passes::{CapEviction, DryRun};
 use crate::storage::Excess;
 use crate::terminal::Table;
 

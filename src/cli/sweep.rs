@@ -7,7 +7,7 @@ use super::database::open;
 use super::one_pass::{Outcome, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, RateOption};
-use crate::passes::{Pass, TtlSweep};
+use crate::passes::{DryRun, TtlSweep};
 use crate::storage::Expired;
 use crate::terminal::{Table, rounded_duration};
 

@@ -116,7 +116,7 @@ impl<'a> Batches<'a> {
         }
         let single = if verdict == Verdict::Timeout { !self.size.too_slow() } else { !self.size.refused() };
         // A trigger may raise what looks like an outage.
-        if (single || verdict == Verdict::Outage) && self.context.database.trial_delete(Limits::SHORT).await.is_err() {
+        if (single || verdict == Verdict::Outage) && self.context.database.can_delete(Limits::SHORT).await.is_err() {
             return Err(error.into());
         }
         // The failed batch took its renewal back with it.

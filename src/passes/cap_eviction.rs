@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::batches::{Batches, Walk, WalkEnd};
+use super::dry_run::DryRun;
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
 use crate::storage::{Batch, CapPlace, Database, Excess, NextRow, OverfullTeam, StorageError};
@@ -21,19 +22,10 @@ pub struct TeamPlace {
     after: Option<CapPlace>,
 }
 
-impl Pass for CapEviction {
-    type Place = TeamPlace;
-    /// The teams above the cap; with [`team`](Self::team) that one, whether above or not.
+impl DryRun for CapEviction {
     type Preview = Vec<Excess>;
 
-    fn name(&self) -> PassName {
-        PassName::Cap
-    }
-
-    fn is_whole(&self) -> bool {
-        self.team.is_none()
-    }
-
+    /// The teams above the cap; with [`team`](Self::team) that one, whether above or not.
     async fn preview(&self, database: &Database) -> Result<Vec<Excess>, StorageError> {
         if let Some(team) = self.team {
             return Ok(vec![database.cap_count(OverfullTeam(team), self.cap).await?]);
@@ -49,6 +41,18 @@ impl Pass for CapEviction {
                 return Ok(teams);
             }
         }
+    }
+}
+
+impl Pass for CapEviction {
+    type Place = TeamPlace;
+
+    fn name(&self) -> PassName {
+        PassName::Cap
+    }
+
+    fn is_whole(&self) -> bool {
+        self.team.is_none()
     }
 
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TeamPlace>) -> Result<Report, PassError> {

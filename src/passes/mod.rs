@@ -1,6 +1,6 @@
 //! Every loop over the whole table: the TTL sweep, the eviction above the cap, and the restamp.
 //!
-//! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run. The worker runs it by a
+//! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run ([`DryRun`]). The worker runs it by a
 //! [`Schedule`], a command by a [`ManualPass`]; both hold the fleet's lease. Between batches a pass waits for the delete budget, outside any
 //! transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease;
 //! [`RetentionChange`] sets the policy and may restamp after it.
@@ -11,6 +11,7 @@
 mod batch_size;
 mod batches;
 mod cap_eviction;
+mod dry_run;
 mod manual;
 mod pass;
 mod restamp;
@@ -20,6 +21,7 @@ mod stayed_rows;
 mod ttl_sweep;
 
 pub use cap_eviction::{CapEviction, TeamPlace};
+pub use dry_run::DryRun;
 pub use manual::{ManualPass, ManualPassError};
 pub use pass::{Memory, Pass, PassContext, PassError, Report};
 pub use restamp::{RestampEnd, RestampPass, RestampReport};

@@ -3,17 +3,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::batch_size::BatchSize;
+use super::dry_run::DryRun;
 use super::stayed_rows::StayedRows;
 use crate::lifecycle::Stop;
 use crate::policy::PassName;
 use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 
 /// One kind of pass over the whole table.
-pub trait Pass: Send + Sync {
+pub trait Pass: DryRun + Send + Sync {
     /// Where a pass can begin.
     type Place: Send;
-    /// What a pass would do.
-    type Preview;
 
     /// Its name, which stands for the rule that it applies.
     fn name(&self) -> PassName;
@@ -27,12 +26,6 @@ pub trait Pass: Send + Sync {
     fn is_whole(&self) -> bool {
         true
     }
-
-    /// Counts what [`run_once`](Self::run_once) would delete now: the dry run. Needs no lease.
-    ///
-    /// # Errors
-    /// When a statement fails.
-    fn preview(&self, database: &Database) -> impl Future<Output = Result<Self::Preview, StorageError>> + Send;
 
     /// Deletes everything that the rule names now. The caller holds the lease.
     ///

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::dry_run::DryRun;
 use crate::lifecycle::Stop;
 use crate::storage::{Database, Restamp, RestampBatch, StorageError, Verdict};
 
@@ -39,15 +40,15 @@ pub enum RestampEnd {
 /// Attempts of one batch while others hold locks on its rows, one lock time-out each.
 const TRIES: u32 = 10;
 
-impl RestampPass<'_> {
-    /// Counts what [`run_once`](Self::run_once) would change: the dry run.
-    ///
-    /// # Errors
-    /// When the statement fails.
-    pub async fn preview(&self, database: &Database) -> Result<Restamp, StorageError> {
+impl DryRun for RestampPass<'_> {
+    type Preview = Restamp;
+
+    async fn preview(&self, database: &Database) -> Result<Restamp, StorageError> {
         database.restamp_count(self.snapshot_type, self.ttl).await
     }
+}
 
+impl RestampPass<'_> {
     /// Changes all rows of the type, batch by batch. A soft stop drops the batch in progress, which rolls back. Never fails: the
     /// report says why it ended early.
     pub async fn run_once(

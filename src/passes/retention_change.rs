@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::dry_run::DryRun;
 use super::restamp::{RestampPass, RestampReport};
 use crate::lifecycle::Stop;
 use crate::storage::{Database, Restamp, RowsOfType, StorageError, TypeRetention};

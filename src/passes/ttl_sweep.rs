@@ -1,6 +1,7 @@
 use time::OffsetDateTime;
 
 use super::batches::{Batches, Walk, WalkEnd};
+use super::dry_run::DryRun;
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
 use crate::storage::{Batch, Database, Expired, NextRow, StorageError, TtlPlace};
@@ -9,16 +10,19 @@ use crate::storage::{Batch, Database, Expired, NextRow, StorageError, TtlPlace};
 #[derive(Debug, Clone, Copy)]
 pub struct TtlSweep;
 
-impl Pass for TtlSweep {
-    type Place = TtlPlace;
+impl DryRun for TtlSweep {
     type Preview = Expired;
-
-    fn name(&self) -> PassName {
-        PassName::Ttl
-    }
 
     async fn preview(&self, database: &Database) -> Result<Expired, StorageError> {
         database.ttl_count().await
+    }
+}
+
+impl Pass for TtlSweep {
+    type Place = TtlPlace;
+
+    fn name(&self) -> PassName {
+        PassName::Ttl
     }
 
     async fn run_once(&self, context: &PassContext<'_>, memory: &mut Memory<TtlPlace>) -> Result<Report, PassError> {

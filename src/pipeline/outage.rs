@@ -29,5 +29,5 @@ pub(super) async fn is_outage(database: &Database, error: &StorageError) -> bool
 
 /// Whether a delete succeeds now.
 pub(super) async fn deletes_succeed(database: &Database) -> bool {
-    database.trial_delete(LIMITS).await.is_ok()
+    database.can_delete(LIMITS).await.is_ok()
 }

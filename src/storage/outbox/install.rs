@@ -1,6 +1,6 @@
 use sqlx::AssertSqlSafe;
 
-use super::trigger::{OutboxColumns, OutboxTrigger, VERSION};
+use super::installed::{OutboxColumns, OutboxTrigger, VERSION};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -47,7 +47,7 @@ impl Database {
             statements: Option<String>,
         }
         let mut tx = self.begin(Limits::SHORT, "install the outbox's trigger").await?;
-        let statement = query_as(sql!("outbox_install.sql", "record_status.sql"))
+        let statement = query_as(sql!("outbox_install.sql", "outbox_trigger_function.sql"))
             .bind(&source.schema)
             .bind(&source.table)
             .bind(&source.columns.id)

@@ -48,7 +48,7 @@ CREATE TRIGGER snapshot_lifecycle_outbox_update AFTER UPDATE ON %4$I.%5$I
 $statements$,
            'record_status_of_' || COALESCE(f.oid, 0),
            format($body$
-{{record_status.sql}}
+{{outbox_trigger_function.sql}}
 $body$,
                COALESCE(f.oid, 0), $1, $2, $3, $4, CASE WHEN $5 IS NULL THEN 'NULL' ELSE format('NEW.%I', $5) END,
                f.id_number, f.status_number, COALESCE(f.team_number, 0), $7::text),

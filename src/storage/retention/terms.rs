@@ -4,8 +4,8 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::policy::from_rows;
-use crate::policy::RetentionPolicy;
+use super::kept_types::from_rows;
+use crate::policy::KeptTypes;
 use crate::storage::error::StorageError;
 use crate::storage::schema::access::{AccessError, Problems};
 use crate::storage::statement::{query_as, sql};
@@ -14,7 +14,7 @@ use crate::storage::transaction::Tx;
 /// What a delete of the worker's goes by, as it stands in its transaction.
 pub(in crate::storage) struct Terms {
     /// Which types outlive their event.
-    pub(in crate::storage) policy: RetentionPolicy,
+    pub(in crate::storage) policy: KeptTypes,
     /// A trigger or rule of the backend may keep rows without an error.
     pub(in crate::storage) may_keep: bool,
     /// Row-level security binds the role, by policies that are plainly `true`.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::applied_ahead;
-use crate::policy::{EventEnd, RetentionPolicy, Rule};
+use crate::policy::{EventEnd, KeptTypes, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
@@ -91,7 +91,7 @@ impl Database {
         let mut tx = self.begin(Limits::LONG, "count the event's snapshots").await?;
         let terms = Terms::load(&mut tx, &[end.event_id]).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, std::slice::from_ref(end), &terms).await?;
-        let keeps_none = RetentionPolicy::new(false, []);
+        let keeps_none = KeptTypes::new(false, []);
         let statement = query_as(sql!("event_end_count.sql", "event_ends.sql", "event_end_rule.sql"));
         let answers: Vec<Answer> = tx.fetch_all(bound(statement, &ends, &keeps_none)).await?;
         let any = HashMap::from([(0, answers.len() as u64)]);
@@ -160,7 +160,7 @@ pub(super) async fn owners_of_mismatched(
 }
 
 /// With the binds of `event_ends.sql` and `event_end_rule.sql`.
-pub(super) fn bound<O>(statement: Statement<O>, ends: &[EventEnd], policy: &RetentionPolicy) -> Statement<O> {
+pub(super) fn bound<O>(statement: Statement<O>, ends: &[EventEnd], policy: &KeptTypes) -> Statement<O> {
     statement
         .bind(ends.iter().map(|end| end.event_id).collect::<Vec<_>>())
         .bind(ends.iter().map(|end| end.team_id).collect::<Vec<_>>())

@@ -54,7 +54,7 @@ impl Database {
     /// If they cannot, with the fix.
     pub async fn check_ready(&self) -> Result<(), AccessError> {
         self.check_access().await?;
-        self.trial_delete(Limits::PING).await?;
+        self.can_delete(Limits::PING).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@ use super::run_migration::TRIES_AGAINST_LOCKS;
 use crate::storage::database::Database;
 use crate::storage::error::Verdict;
 use crate::storage::outbox::install::{OutboxError, OutboxSource};
-use crate::storage::outbox::trigger::{Made, OutboxTrigger};
+use crate::storage::outbox::installed::{Made, OutboxTrigger};
 
 /// Replaces the outbox's triggers that an older version installed. One whose columns have other names by now stays as it is, which is
 /// logged.

@@ -13,7 +13,7 @@ use crate::storage::connection::pool::PoolSettings;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
-use crate::storage::retention::policy;
+use crate::storage::retention::kept_types;
 use crate::storage::statement::{query, query_as, sql};
 
 /// The storage of snapshots for several writers at once: each call is one transaction within one team, under row-level
@@ -237,7 +237,7 @@ impl SnapshotStore {
         const WHAT: &str = "delete the event's snapshots";
         let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
         let mut tx = self.database.begin_delete_for_team(Limits::LONG, Rule::EventEnd, Some(team_id), WHAT).await?;
-        let policy = policy::load(&mut tx).await?;
+        let policy = kept_types::load(&mut tx).await?;
         let statement = query(sql!("store_delete_for_event.sql"))
             .bind(event_id)
             .bind(team_id)

@@ -76,7 +76,7 @@ impl Database {
     /// If the database does not answer or refuses.
     pub async fn outbox_triggers(&self) -> Result<Vec<OutboxTrigger>, StorageError> {
         let mut tx = self.begin(Limits::SHORT, "find the outbox's triggers").await?;
-        let triggers = tx.fetch_all(query_as(sql!("outbox_triggers.sql")).bind(VERSION)).await?;
+        let triggers = tx.fetch_all(query_as(sql!("outbox_list_installed.sql")).bind(VERSION)).await?;
         tx.commit(triggers).await
     }
 }

@@ -29,7 +29,7 @@ impl Database {
     ///
     /// # Errors
     /// If no delete passes now.
-    pub async fn trial_delete(&self, limits: Limits) -> Result<(), StorageError> {
+    pub async fn can_delete(&self, limits: Limits) -> Result<(), StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "test whether a delete passes").await?;
         Terms::load(&mut tx, &[]).await?;
         tx.execute(query(DELETE_NOTHING).bind(Uuid::nil())).await?;

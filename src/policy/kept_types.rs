@@ -1,11 +1,11 @@
 /// Which types outlive their event: a default, and the types that differ from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetentionPolicy {
+pub struct KeptTypes {
     keep_by_default: bool,
     exceptions: Vec<String>,
 }
 
-impl RetentionPolicy {
+impl KeptTypes {
     /// Builds the policy from the default and each listed type: whether snapshots outlive their event.
     pub fn new(keep_by_default: bool, types: impl IntoIterator<Item = (String, bool)>) -> Self {
         let exceptions = types
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn listed_types_follow_their_own_row_and_others_the_default() {
         for default in [false, true] {
-            let policy = RetentionPolicy::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
+            let policy = KeptTypes::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
             assert!(policy.keeps("qna"));
             assert!(!policy.keeps("offer"));
             assert_eq!(policy.keeps("rooms"), default);
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn exceptions_are_the_types_that_differ_from_the_default() {
         for (default, differs) in [(false, "qna"), (true, "offer")] {
-            let policy = RetentionPolicy::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
+            let policy = KeptTypes::new(default, [("qna".to_owned(), true), ("offer".to_owned(), false)]);
             assert_eq!((policy.keeps_by_default(), policy.exceptions()), (default, &[differs.to_owned()][..]));
         }
     }
