@@ -4,13 +4,111 @@
 //! - [`StatusMessage`] is one status change of an event, [`StatusPublisher`] publishes it, confirmed;
 //! - [`SnapshotStore`] creates, reads and deletes snapshots, each call within one team.
 //!
-//! # Features
+//! # Depend on it
+//!
+//! It is in no registry. By git, or by path from a clone, with the features that the program uses:
+//!
+//! ```toml
+//! [dependencies]
+//! snapshot-lifecycle = { git = "https://…/snapshot-lifecycle", default-features = false, features = ["publisher", "store"] }
+//! ```
 //!
 //! | feature | has | builds |
 //! |---|---|---|
-//! | `publisher` | [`StatusMessage`], [`StatusPublisher`] | lapin, no sqlx |
-//! | `store` | [`StatusMessage`], [`SnapshotStore`] | sqlx, no lapin |
+//! | none | [`StatusMessage`] | serde, time, uuid |
+//! | `publisher` | and [`StatusPublisher`] | lapin, no sqlx |
+//! | `store` | and [`SnapshotStore`] | sqlx, no lapin |
 //! | `worker`, the default | everything, with the binary | both, clap, axum and more |
+//!
+//! Types of other crates in the API are those of std, uuid 1, time 0.3, serde 1, `serde_json::Value`, and sqlx 0.9's `PgPool` for a program
+//! that brings its own pool. What this page shows is stable: it changes only with a line in the changelog. Modules that it does not show
+//! are for the binary and the tests, and change at any time.
+//!
+//! # Use it
+//!
+//! In the handler of a web server: the snapshot is stored, the status is told to the worker, and a failure says whether to try again.
+//!
+//! ```no_run
+//! use serde_json::json;
+//! use snapshot_lifecycle::{EventStatus, NewSnapshot, PublishError, SnapshotStore, StatusMessage, StatusPublisher, StoreError};
+//! use time::OffsetDateTime;
+//! use uuid::Uuid;
+//!
+//! /// Cheap to clone, one for the program.
+//! #[derive(Debug, Clone)]
+//! struct App {
+//!     store: SnapshotStore,
+//!     publisher: StatusPublisher,
+//! }
+//!
+//! enum Answer {
+//!     Done,
+//!     BadRequest,
+//!     TryAgainLater,
+//!     Broken,
+//! }
+//!
+//! impl App {
+//!     async fn offer(&self, team: Uuid, event: Uuid, total: u32) -> Result<Uuid, Answer> {
+//!         let offer = NewSnapshot::new("offer", json!({ "total": total })).with_event_id(event);
+//!         match self.store.create(team, &offer).await {
+//!             Ok(created) => Ok(created.id),
+//!             Err(StoreError::UnknownTeamOrEvent(_) | StoreError::InvalidInput(_)) => Err(Answer::BadRequest),
+//!             Err(error) if error.is_transient() => Err(Answer::TryAgainLater),
+//!             Err(_) => Err(Answer::Broken),
+//!         }
+//!     }
+//!
+//!     async fn confirm(&self, team: Uuid, event: Uuid) -> Answer {
+//!         let confirmed = StatusMessage::new(event, EventStatus::Confirmed, OffsetDateTime::now_utc()).with_team_id(team);
+//!         match self.publisher.publish(&confirmed).await {
+//!             Ok(()) => Answer::Done,
+//!             // May be in the queue or not. The same message again does no harm.
+//!             Err(PublishError::Unconfirmed(_)) => Answer::TryAgainLater,
+//!             Err(_) => Answer::Broken,
+//!         }
+//!     }
+//!
+//!     /// At the end of the program.
+//!     async fn close(&self) {
+//!         self.publisher.close().await;
+//!         self.store.close().await;
+//!     }
+//! }
+//! ```
+//!
+//! # Test against it
+//!
+//! The library has no fake of its own: what can go wrong is in the servers. `deploy/dev up` starts a private PostgreSQL and RabbitMQ with a
+//! worker and prints their URLs; `snapshot-lifecycle migrate` makes the tables in any database that has `teams` and `events`. For tests
+//! without servers, put a trait of the program's own in front, with the calls that it makes:
+//!
+//! ```
+//! use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
+//! use std::sync::Mutex;
+//!
+//! trait Publishes {
+//!     fn publish(&self, message: &StatusMessage) -> impl Future<Output = Result<(), PublishError>> + Send;
+//! }
+//!
+//! impl Publishes for StatusPublisher {
+//!     fn publish(&self, message: &StatusMessage) -> impl Future<Output = Result<(), PublishError>> + Send {
+//!         StatusPublisher::publish(self, message)
+//!     }
+//! }
+//!
+//! #[derive(Default)]
+//! struct Recorded(Mutex<Vec<StatusMessage>>);
+//!
+//! impl Publishes for Recorded {
+//!     async fn publish(&self, message: &StatusMessage) -> Result<(), PublishError> {
+//!         // What the worker would dead-letter is a failure of the test.
+//!         StatusMessage::from_json(&message.to_json()?)?;
+//!         self.0.lock().unwrap().push(message.clone());
+//!         Ok(())
+//!     }
+//! }
+//! ```
 //!
 //! # The map
 //!
