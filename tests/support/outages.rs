@@ -5,15 +5,19 @@ impl World {
     /// documentation: 53100, `disk_full`).
     pub async fn fill_disk(&self) {
         self.sql(
-            "CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+            "CREATE OR REPLACE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-             CREATE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
+             CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
         )
         .await;
     }
 
+    /// Ends that. The trigger stays, because to drop it would take a lock that deletes wait for.
     pub async fn free_disk(&self) {
-        self.sql("DROP TRIGGER full_disk ON public.snapshots").await;
+        self.sql(
+            "CREATE OR REPLACE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$",
+        )
+        .await;
     }
 
     /// Makes every commit of the server wait for these standbys, which do not exist. An empty list ends that.
