@@ -15,7 +15,7 @@
 //!
 //! | feature | has | builds |
 //! |---|---|---|
-//! | none | [`StatusMessage`] | serde, time, uuid |
+//! | none | [`StatusMessage`] | serde, serde_json, thiserror, time, uuid |
 //! | `publisher` | and [`StatusPublisher`] | lapin, no sqlx |
 //! | `store` | and [`SnapshotStore`] | sqlx, no lapin |
 //! | `worker`, the default | everything, with the binary | both, clap, axum and more |
@@ -118,7 +118,7 @@
 //! RabbitMQ -> broker::Subscription   a batch of deliveries
 //!          -> pipeline::intake       bytes -> StatusMessage | Reject;  decide -> Delete | Ignore
 //!          -> pipeline::apply        one transaction; an outage holds the batch, a poison message is found and set apart
-//!          -> pipeline::settle       the outcome of each delivery, a total match
+//!          -> pipeline::outcome      one outcome for each delivery, a total match;  pipeline::settle carries it out
 //!          -> broker                 acknowledged after COMMIT only; a dead letter is confirmed first, then acknowledged
 //! ```
 //!
@@ -159,7 +159,7 @@
 //! | `setting` | arguments that cannot be used, by name |
 //! | `backoff` `clock` `closed_set` `network` | growing delays; the only `now()`; enums of names; the first address that answers |
 //!
-//! Imports lead down, from `cli` to `message`, and never in a circle; `tests/structure` checks it.
+//! Imports lead down, from `cli` to `message` and the small modules below it, and never in a circle; `tests/structure` checks it.
 //!
 //! # The words
 //!
@@ -177,7 +177,7 @@
 //! | replay | to publish a dead letter again to where it first came from |
 //! | rule | why a snapshot is deleted: event end, TTL or cap; there is no other reason |
 //! | pass | one walk over the whole table for one rule |
-//! | lease | the row that lets one replica do a pass, until it ends or expires |
+//! | lease | the row that lets one replica at a time do a pass, publish the outbox or migrate, until it ends or expires |
 //! | delete budget | the rows per second that all passes of all replicas may delete together |
 //! | outbox | the table of status changes that wait to be published |
 

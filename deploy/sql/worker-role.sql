@@ -1,10 +1,10 @@
 -- The least-privileged login role of the worker. Run after `snapshot-lifecycle migrate`, as the owner of the tables; again after each
 -- upgrade, and for each database of the server, since it only adds what is missing and leaves the password of an existing role:
 --
---   psql "$OWNER_DATABASE_URL" -v password="$(openssl rand -hex 24)" -f deploy/sql/worker-role.sql
+--   psql "$OWNER_DATABASE_URL" -v password="$WORKER_PASSWORD" -f deploy/sql/worker-role.sql
 --
 -- The role sees and deletes the snapshots of every team, and can do nothing else: no insert, no change, no other table of the
--- host. It is bound by row-level security and has policies of its own instead of BYPASSRLS.
+-- backend. It is bound by row-level security and has policies of its own instead of BYPASSRLS.
 \set ON_ERROR_STOP on
 \if :{?password}
 \else
