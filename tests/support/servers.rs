@@ -1,7 +1,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 
@@ -46,12 +46,10 @@ impl Servers {
         self.directory.is_none()
     }
 
-    /// A pair that a test may stop and kill. Started once and handed on from test to test, one at a time.
+    /// A pair that a test may stop and kill, alone. Started once and handed on from test to test.
     pub fn private() -> PrivateServers {
-        static SERVERS: OnceLock<Arc<Servers>> = OnceLock::new();
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let servers = Arc::clone(SERVERS.get_or_init(|| Arc::new(Self::start())));
+        let mut turn = PrivatePairs::take();
+        let servers = Arc::clone(turn.0.get_or_insert_with(|| Arc::new(Self::start())));
         // The one before may have failed half-way and left a server down.
         servers.control(&["postgres", "start"]);
         servers.control(&["rabbitmq", "start"]);
@@ -118,10 +116,43 @@ impl Servers {
     }
 }
 
+/// Pairs for tests that stop servers: such a test waits most of the time, so two of them run side by side.
+struct PrivatePairs {
+    free: Vec<Arc<Servers>>,
+    taken: usize,
+}
+
+const PRIVATE_PAIRS: usize = 2;
+static PAIRS: Mutex<PrivatePairs> = Mutex::new(PrivatePairs { free: Vec::new(), taken: 0 });
+static RETURNED: Condvar = Condvar::new();
+
+impl PrivatePairs {
+    /// Waits for a turn, with a pair if one has been started that is free.
+    fn take() -> Turn {
+        let pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs =
+            RETURNED.wait_while(pairs, |pairs| pairs.taken == PRIVATE_PAIRS).unwrap_or_else(PoisonError::into_inner);
+        pairs.taken += 1;
+        Turn(pairs.free.pop())
+    }
+}
+
+/// The right to one pair, and the pair once it is started. Its end is the next test's turn.
+struct Turn(Option<Arc<Servers>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.taken -= 1;
+        pairs.free.extend(self.0.take());
+        RETURNED.notify_one();
+    }
+}
+
 /// A pair for one test alone.
 pub struct PrivateServers {
     servers: Arc<Servers>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl PrivateServers {
