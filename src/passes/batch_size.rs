@@ -90,7 +90,7 @@ impl BatchSize {
     }
 
     /// For the next pass: the size still suits the database's speed, but the rows are others.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn begin_pass(&mut self) {
         self.narrowing = None;
     }
 }
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn next_batch_is_smaller_than_the_one_that_failed_and_the_next_pass_begins_anew() {
+    fn next_batch_is_smaller_than_the_one_that_failed_and_the_next_pass_begins_whole() {
         let mut size = BatchSize::new(None);
         while size.too_slow() {}
         size.stepped_over();
         assert_eq!((size.rows(), size.is_whole()), (FIRST / 4, true));
         assert!(size.refused() && !size.is_whole());
-        size.begin_anew();
+        size.begin_pass();
         assert!(size.is_whole());
     }
 

@@ -53,7 +53,7 @@ const CONFLICT_TRIES: u32 = 3;
 impl<'a> Batches<'a> {
     pub(super) fn new(context: &'a PassContext<'a>, size: &'a mut Option<BatchSize>) -> Self {
         let size = size.get_or_insert_with(|| BatchSize::new(context.rate));
-        size.begin_anew();
+        size.begin_pass();
         Self { context, size, report: Report::default(), conflicts: 0, failing: Duration::ZERO }
     }
 

@@ -3,7 +3,7 @@
 use crate::support::{Servers, World, as_user, finish};
 
 #[tokio::test]
-async fn without_the_permission_for_the_lock_letters_are_read_all_the_same_and_the_risk_is_told() {
+async fn without_the_permission_for_the_lock_dead_letters_are_read_all_the_same_and_the_risk_is_told() {
     let servers = Servers::private();
     let world = World::on(servers.pair()).await;
     let worker = world.worker().await;

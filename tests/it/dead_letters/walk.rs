@@ -27,7 +27,7 @@ async fn walk(queue: &mut DeadLetterQueue, remove: Option<usize>) -> Vec<String>
 }
 
 #[tokio::test]
-async fn walk_ends_with_the_dead_letters_that_were_there_and_the_next_begins_with_the_oldest_that_are_left() {
+async fn walk_reads_the_dead_letters_that_existed_at_its_start_and_the_next_begins_with_the_oldest_that_are_left() {
     let world = World::with_queues().await;
     let mut ids = world.add_dead_letters(9, "attempts_exhausted").await;
     let mut queue = open(&world).await.unwrap();

@@ -79,7 +79,7 @@ async fn hostile_messages_are_judged_by_their_bodies_and_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn hostile_dead_letters_can_be_looked_at_and_removed_beside_others() {
+async fn hostile_dead_letters_can_be_listed_and_removed_beside_others() {
     let world = World::with_queues().await;
     // Without those for which RabbitMQ itself needs seconds each time.
     let hostile: Vec<_> =

@@ -1,4 +1,4 @@
-//! A test run that is killed (by a CI limit, for want of memory) leaves no worker, log or database behind.
+//! A test run that is killed (by a CI limit, for lack of memory) leaves no worker, log or database behind.
 
 use std::process::{Command, Stdio};
 

@@ -46,7 +46,7 @@ async fn eight_tasks_share_a_publisher() {
 }
 
 #[tokio::test]
-async fn stream_has_so_many_messages_in_flight_and_no_more() {
+async fn stream_has_at_most_2000_messages_in_flight() {
     let world = World::new().await;
     world.worker().await.stop().await;
     let address = BrokerAddress::parse(Some(&SecretString::from(world.servers.amqp_url.clone()))).unwrap();

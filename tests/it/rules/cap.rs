@@ -150,7 +150,7 @@ async fn evictions_by_several_processes_at_once_take_no_more_than_one() {
 }
 
 #[tokio::test]
-async fn every_team_is_looked_at_however_many_there_are() {
+async fn every_team_is_checked_however_many_there_are() {
     let world = World::new().await;
     world
         .sql(

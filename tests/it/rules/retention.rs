@@ -25,7 +25,7 @@ async fn insert_without_expiry(world: &World, team: Uuid, kind: &str) -> Uuid {
 }
 
 #[tokio::test]
-async fn policy_is_listed_with_the_rows_it_speaks_for() {
+async fn policy_is_listed_with_the_rows_it_applies_to() {
     let world = World::new().await;
     let (team, event) = (world.team().await, world.event().await);
     world.insert(&Snapshot::of(team).event(event)).await;
@@ -73,7 +73,7 @@ async fn nothing_changes_without_yes_and_new_rows_follow_at_once() {
 }
 
 #[tokio::test]
-async fn running_worker_follows_the_fate_at_the_events_end() {
+async fn running_worker_follows_what_the_policy_says_of_an_events_end() {
     let world = World::new().await;
     let (team, first, second) = (world.team().await, world.event().await, world.event().await);
     let worker = world.worker().await;
@@ -132,7 +132,7 @@ async fn two_large_restamps_at_once_change_each_row_once() {
 }
 
 #[tokio::test]
-async fn wrong_use_and_missing_rights_say_the_mend() {
+async fn wrong_use_and_missing_rights_say_the_fix() {
     let world = World::new().await;
     for wrong in [
         &["retention", "set", "offer"][..],

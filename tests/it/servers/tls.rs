@@ -42,7 +42,7 @@ fn write(directory: &Path, name: &str, text: &str) {
     chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
-/// Servers that want a client's certificate over TLS, for `127.0.0.1` and no other name. Returns the folder of the client's
+/// Servers that require a client's certificate over TLS, for `127.0.0.1` and no other name. Returns the folder of the client's
 /// files and RabbitMQ's port for TLS.
 fn servers_with_tls() -> (std::sync::Arc<Servers>, PathBuf, u16) {
     let client = std::env::temp_dir().join(format!("tls-{}", uuid::Uuid::new_v4().simple()));

@@ -119,7 +119,7 @@ async fn values_that_the_database_cannot_hold_are_errors_of_the_caller() {
 
 /// As the documentation of `SnapshotStore` says, and one more for what the pool asks of a connection that comes back.
 #[tokio::test]
-async fn call_takes_so_many_round_trips_and_no_more() {
+async fn call_takes_no_more_round_trips_than_documented() {
     const CALLS: usize = 20;
     let world = World::new().await;
     let team = world.team().await;

@@ -3,7 +3,7 @@
 use crate::support::{Snapshot, Worker, World, body};
 
 #[tokio::test]
-async fn every_series_is_there_at_zero_from_the_start() {
+async fn every_series_is_exported_at_zero_from_the_start() {
     let world = World::new().await;
     let worker = world.worker().await;
     let zero = |series: &str| assert!(worker.metric(series).abs() < f64::EPSILON, "{series}");
