@@ -26,7 +26,7 @@
 //!
 //! # Use it
 //!
-//! In the handler of a web server: the snapshot is stored, the status is told to the worker, and a failure says whether to try again.
+//! In the handler of a web server: the snapshot is stored, the status is published, and a failure says whether to try again.
 //!
 //! ```no_run
 //! use serde_json::json;

@@ -118,7 +118,7 @@ impl Lifecycle {
         if tokio::time::timeout(self.timeout, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 timeout_seconds = self.timeout.as_secs_f64(),
-                "not finished within the shutdown time-out: letting go; what was in flight goes back to the queue"
+                "not finished within the shutdown timeout; ending without it; what was in flight goes back to the queue"
             );
             self.stop.hard.cancel();
             // Tasks answer a hard stop at their next await; one that does not is ended with the process.

@@ -1,6 +1,6 @@
 use lapin::protocol::AMQPSoftError;
 
-use super::connect_failure::{self, ConnectFailure};
+use super::connect_failure::{self, BrokerConnectFailure};
 use super::reply::{reply_text, soft_error};
 
 /// A request to the broker failed.
@@ -23,7 +23,7 @@ pub enum BrokerError {
         /// As in `amqp://host:5672`.
         server: String,
         /// Why.
-        failure: ConnectFailure,
+        failure: BrokerConnectFailure,
         /// How to fix it.
         fix: &'static str,
     },
@@ -37,7 +37,7 @@ impl BrokerError {
         move |cause| Self::Failed { operation, cause }
     }
 
-    /// Whether retrying can succeed. It cannot after a refused login, for want of a permission, or with a wrong topology: these stop the
+    /// Whether retrying can succeed. It cannot after a refused login, without a permission, or with a wrong topology: these stop the
     /// program at its start.
     #[must_use]
     pub fn is_transient(&self) -> bool {

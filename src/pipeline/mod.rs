@@ -20,7 +20,7 @@
 //! goes back to the queue, which costs each unacknowledged message one delivery, and nothing is consumed until the database takes deletes
 //! again. So an outage of any length costs a message one delivery of its limit.
 //!
-//! Whether an error is an outage is told by whether other deletes succeed (`outage`, `suspects`).
+//! Whether an error is an outage is decided by whether other deletes succeed (`outage`, `suspects`).
 
 mod acknowledger;
 mod apply;

@@ -1,6 +1,6 @@
 //! Whether an error is an outage of the database, in which every delete fails, or concerns only what was deleted.
 //!
-//! It is told by whether a delete of nothing succeeds: a trigger may raise any SQLSTATE.
+//! It is found out by whether a delete of nothing succeeds: a trigger may raise any SQLSTATE.
 
 use std::time::Duration;
 

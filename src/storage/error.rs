@@ -179,7 +179,7 @@ impl StorageError {
         self.code().as_deref() == Some("42501")
     }
 
-    /// Whether waiting may help. A wrong password or authority, a missing database or schema will not go away by waiting, so at
+    /// Whether retrying can succeed. It cannot with a wrong password or authority, or a missing database or schema, so at
     /// the start they stop the program; an outage does not.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -46,7 +46,7 @@ impl<O> Statement<O> {
     }
 
     /// Runs it and returns how many rows it affected. Outside of this module only [`Tx`](super::transaction::Tx) calls this and its
-    /// siblings, or who has a connection that is none of the pool's.
+    /// siblings, or a caller whose connection is not from the pool.
     pub(in crate::storage) async fn execute_on(self, connection: &mut PgConnection) -> sqlx::Result<u64> {
         Ok(self.query.execute(connection).await?.rows_affected())
     }

@@ -52,7 +52,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const FIRST_ADDRESS: Duration = Duration::from_millis(1500);
 
 impl ConnectFailure {
-    /// What to do about it.
+    /// How to fix it.
     #[must_use]
     pub fn fix(&self) -> &'static str {
         match self {
@@ -66,13 +66,13 @@ impl ConnectFailure {
             }
             Self::Refused { code, message, .. } => match code.as_str() {
                 "28P01" | "28000" => {
-                    "correct user and password in the database's URL (a pooler of Supabase's wants ROLE.PROJECT as the user)"
+                    "correct user and password in the database's URL (a pooler of Supabase's expects the user ROLE.PROJECT)"
                 }
                 "3D000" => "correct the database's name in the database's URL",
                 "53300" => "the server has no connection left: raise max_connections, or go through a pooler",
                 "57P03" => "the server is starting or stopping; try again",
                 _ if message.contains("statement pooling") => "set the pooler to pool_mode = transaction or session",
-                _ => "see the words of the server or the pooler",
+                _ => "see the message of the server or the pooler",
             },
             Self::Other(_) => {
                 "see what the driver says, and compare the URL with postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"

@@ -34,7 +34,7 @@ const PARAMETERS: [&str; 19] = [
     "options[",
 ];
 
-/// The URL as sqlx wants it. An error says which part is wrong and why, and never holds a value.
+/// The URL as sqlx expects it. An error says which part is wrong and why, and never holds a value.
 pub(in crate::storage) fn parse(text: Option<&str>) -> Result<PgConnectOptions, ConfigError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Err(ConfigError::new(Setting::DatabaseUrl, FORM));

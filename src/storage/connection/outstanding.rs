@@ -31,7 +31,7 @@ pub(in crate::storage) struct Outstanding {
 
 struct State {
     abandoned: Vec<Backend>,
-    /// Given up by the caller, not for want of an answer; most are over already. Never more than the latest few.
+    /// Given up by the caller, not because no answer came; most are over already. Never more than the latest few.
     dropped: VecDeque<Backend>,
     /// Attempts to connect, in a row, that got no answer.
     silent: usize,
