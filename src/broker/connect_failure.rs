@@ -8,7 +8,7 @@ use crate::network::is_certificate_error;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectFailure {
+pub enum BrokerConnectFailure {
     /// No address of the name accepts, or TLS fails.
     #[error("{0}")]
     Unreachable(io::Error),
@@ -23,7 +23,7 @@ pub enum ConnectFailure {
     Refused(lapin::Error),
 }
 
-impl ConnectFailure {
+impl BrokerConnectFailure {
     /// How to fix it.
     pub(super) fn fix(&self, encrypted: bool) -> &'static str {
         match self {

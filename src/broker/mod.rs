@@ -29,7 +29,7 @@ mod reply;
 #[cfg(feature = "worker")]
 mod topology;
 
-pub use connect_failure::ConnectFailure;
+pub use connect_failure::BrokerConnectFailure;
 pub use connection::address::BrokerAddress;
 pub use error::BrokerError;
 pub use publish::error::PublishError;

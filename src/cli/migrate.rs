@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::output::OutputOptions;
 use crate::config::DatabaseOptions;
-use crate::storage::{Database, Migrated};
+use crate::storage::{AppliedMigration, Database};
 use crate::terminal::Table;
 
 /// Applies the migrations; safe to run twice, by several replicas at once, and with a snapshots table that exists already
@@ -19,7 +19,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Serialize)]
 struct Answer {
-    applied: Vec<Migrated>,
+    applied: Vec<AppliedMigration>,
     /// Snapshots that never expire: they were made before a missing `expires_at` was filled in.
     rows_without_expires_at: i64,
 }

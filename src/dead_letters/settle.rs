@@ -11,7 +11,7 @@ pub(super) struct Step {
 
 /// The outcome of some steps.
 #[derive(Debug, Default)]
-pub(super) struct Settled {
+pub(super) struct SettleReport {
     pub(super) replayed: u32,
     pub(super) marked: u32,
     /// Those that cannot be delivered where they came from.
@@ -23,20 +23,20 @@ pub(super) struct Settled {
 
 /// Publishes, and removes what is confirmed. What cannot be delivered stays, and the others go on; a broker that does not answer, or a
 /// queue that is full, stops it.
-pub(super) async fn settle(session: &mut Session<'_>, publisher: &Publisher, steps: &[Step]) -> Settled {
-    let mut settled = Settled::default();
+pub(super) async fn settle(session: &mut Session<'_>, publisher: &Publisher, steps: &[Step]) -> SettleReport {
+    let mut report = SettleReport::default();
     if steps.is_empty() {
-        return settled;
+        return report;
     }
     let outgoing: Vec<_> = steps.iter().map(|step| &step.outgoing).collect();
     for (step, confirmed) in steps.iter().zip(publisher.publish(&outgoing).await) {
         let error = match confirmed {
             Ok(()) => {
                 if let Err(error) = session.queue.remove(&step.letter).await {
-                    settled.stopped = Some(error.one_line());
-                    return settled;
+                    report.stopped = Some(error.one_line());
+                    return report;
                 }
-                *(if step.marks { &mut settled.marked } else { &mut settled.replayed }) += 1;
+                *(if step.marks { &mut report.marked } else { &mut report.replayed }) += 1;
                 continue;
             }
             Err(error) => error,
@@ -45,13 +45,13 @@ pub(super) async fn settle(session: &mut Session<'_>, publisher: &Publisher, ste
         let failure = format!("message {id}: {error}");
         match error {
             PublishError::Unroutable { .. } | PublishError::Rejected(_) | PublishError::Invalid(_) => {
-                settled.failed += 1;
-                settled.first_failure.get_or_insert(failure);
+                report.failed += 1;
+                report.first_failure.get_or_insert(failure);
             }
             PublishError::Refused | PublishError::Unconfirmed(_) => {
-                settled.stopped.get_or_insert(failure);
+                report.stopped.get_or_insert(failure);
             }
         }
     }
-    settled
+    report
 }

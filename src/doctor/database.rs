@@ -60,11 +60,11 @@ pub async fn examine_database(url: Option<&SecretString>, intervals: PassInterva
             };
         }
     };
-    let examination = Examination {
+    let examination = DatabaseExamination {
         database,
         intervals,
         server: OnceCell::new(),
-        guards: OnceCell::new(),
+        protection: OnceCell::new(),
         backlog: OnceCell::new(),
         triggers: OnceCell::new(),
     };
@@ -75,11 +75,11 @@ pub async fn examine_database(url: Option<&SecretString>, intervals: PassInterva
 }
 
 /// The checks and the facts that several of them need, each read once.
-struct Examination {
+struct DatabaseExamination {
     database: Database,
     intervals: PassIntervals,
     server: OnceCell<Server>,
-    guards: OnceCell<TableProtection>,
+    protection: OnceCell<TableProtection>,
     backlog: OnceCell<Option<Backlog>>,
     triggers: OnceCell<Vec<OutboxTrigger>>,
 }
@@ -93,7 +93,7 @@ struct Server {
     uncertainty: Duration,
 }
 
-impl Examination {
+impl DatabaseExamination {
     async fn run(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let checks = async {
@@ -140,10 +140,10 @@ impl Examination {
             DatabaseCheck::Pooler => vec![pooling(database.pooling().await?)],
             DatabaseCheck::Schema => self.schema().await?,
             DatabaseCheck::Table => {
-                let guards = self.guards().await?;
-                table(database.table_shape().await?, guards)
+                let protection = self.protection().await?;
+                table(database.table_shape().await?, protection)
             }
-            DatabaseCheck::Isolation => vec![isolation(self.guards().await?)],
+            DatabaseCheck::Isolation => vec![isolation(self.protection().await?)],
             DatabaseCheck::Role => self.role().await?,
             DatabaseCheck::Indexes => indexes(&database.indexes().await?),
             DatabaseCheck::References => references(&database.foreign_keys().await?),
@@ -197,7 +197,7 @@ impl Examination {
     async fn role(&self) -> Result<Vec<Finding>, StorageError> {
         let facts = &self.server().await?.facts;
         match self.database.check_access().await {
-            Ok(()) => Ok(vec![role(facts, self.guards().await?)]),
+            Ok(()) => Ok(vec![role(facts, self.protection().await?)]),
             Err(AccessError::Role(problems)) => Ok(problems
                 .into_iter()
                 .map(|problem| {
@@ -217,11 +217,11 @@ impl Examination {
     }
 
     async fn retention(&self) -> Result<Vec<Finding>, StorageError> {
-        let guards = self.guards().await?;
+        let protection = self.protection().await?;
         // What is denied is reported by the role's check.
         let policy = unless_denied(self.database.retention_list().await)?;
-        let mut findings: Vec<_> = policy.iter().map(|policy| retention(policy, guards)).collect();
-        if guards.expiry_may_be_missing {
+        let mut findings: Vec<_> = policy.iter().map(|policy| retention(policy, protection)).collect();
+        if protection.expiry_may_be_missing {
             let rows = unless_denied(self.database.restamp_count_without_expiry().await)?;
             findings.extend(rows.and_then(never_expiring));
         }
@@ -239,8 +239,8 @@ impl Examination {
             .await
     }
 
-    async fn guards(&self) -> Result<TableProtection, StorageError> {
-        self.guards.get_or_try_init(|| self.database.protection()).await.copied()
+    async fn protection(&self) -> Result<TableProtection, StorageError> {
+        self.protection.get_or_try_init(|| self.database.protection()).await.copied()
     }
 
     /// `None` where the role may not read it.

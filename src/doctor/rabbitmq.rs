@@ -27,7 +27,7 @@ pub async fn examine_rabbitmq(url: Option<&SecretString>, expected: BrokerExpect
         Ok(address) => address,
         Err(error) => return vec![unusable_url(RabbitmqCheck::Url, &error)],
     };
-    let examination = Examination {
+    let examination = RabbitmqExamination {
         address,
         expected,
         greeting: OnceCell::new(),
@@ -43,7 +43,7 @@ pub async fn examine_rabbitmq(url: Option<&SecretString>, expected: BrokerExpect
 }
 
 /// The checks and the facts that several of them need, each read once.
-struct Examination {
+struct RabbitmqExamination {
     address: BrokerAddress,
     expected: BrokerExpectations,
     greeting: OnceCell<Result<Greeting, BrokerError>>,
@@ -54,7 +54,7 @@ struct Examination {
     topology: OnceCell<Vec<(String, Comparison)>>,
 }
 
-impl Examination {
+impl RabbitmqExamination {
     async fn run(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let checks = async {

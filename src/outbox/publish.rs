@@ -8,7 +8,7 @@ use crate::storage::OutboxRecord;
 
 /// What became of the records of a batch.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(super) struct PublishResult {
     /// Their ids.
     pub(super) confirmed: Vec<i64>,
     pub(super) failed: usize,
@@ -17,7 +17,7 @@ pub(super) struct Sent {
     pub(super) outage: bool,
 }
 
-impl Sent {
+impl PublishResult {
     pub(super) fn fail(&mut self, reason: String) {
         self.failed += 1;
         self.reason.get_or_insert(reason);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::publish::{Sent, message, rounds};
+use super::publish::{PublishResult, message, rounds};
 use super::report::{Report, log_change};
 use super::walk::{StuckEvents, Walk};
 use crate::backoff::{Backoff, jittered};
@@ -130,7 +130,7 @@ impl Relay {
         let reading = walk.reading + began.elapsed();
         let overtaking = |record: &OutboxRecord| record.is_behind && !self.stuck.events.contains(&record.event_id);
         let (late, sendable): (Vec<_>, Vec<_>) = records.iter().partition(|record| overtaking(record));
-        let Sent { confirmed, failed, reason, outage } = self.publish(&sendable).await;
+        let PublishResult { confirmed, failed, reason, outage } = self.publish(&sendable).await;
         if !confirmed.is_empty() {
             self.database.outbox_remove(&confirmed).await?;
         }
@@ -166,8 +166,8 @@ impl Relay {
         Ok(self.leased.is_some())
     }
 
-    async fn publish(&mut self, records: &[&OutboxRecord]) -> Sent {
-        let mut all = Sent::default();
+    async fn publish(&mut self, records: &[&OutboxRecord]) -> PublishResult {
+        let mut all = PublishResult::default();
         for round in rounds(records) {
             match self.hold_lease().await {
                 Ok(true) => {}

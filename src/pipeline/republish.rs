@@ -14,13 +14,13 @@ pub(super) struct Republisher<'a> {
     publisher: &'a Publisher,
     address: &'a BrokerAddress,
     topology: &'a Topology,
-    waiting: Vec<Republished>,
+    waiting: Vec<PendingCopy>,
     backoff: Backoff,
     next_attempt: Instant,
 }
 
 /// A delivery with its copy.
-pub(super) struct Republished {
+pub(super) struct PendingCopy {
     pub(super) delivery: Delivery,
     pub(super) purpose: Purpose,
     copy: Outgoing,
@@ -54,7 +54,7 @@ impl<'a> Republisher<'a> {
         );
         let failed = if counted { attempt } else { attempt - 1 };
         let copy = retry_copy(self.topology, &delivery, delay, failed, error);
-        self.waiting.push(Republished { delivery, copy, purpose: Purpose::Retry });
+        self.waiting.push(PendingCopy { delivery, copy, purpose: Purpose::Retry });
     }
 
     /// Adds a dead letter. The reject's text stays out of the log: it may quote the body.
@@ -70,12 +70,12 @@ impl<'a> Republisher<'a> {
             "message goes to the dead-letter queue"
         );
         let copy = dead_letter(self.topology, &delivery, reject, clock::now());
-        self.waiting.push(Republished { delivery, copy, purpose: Purpose::DeadLetter(reject.reason) });
+        self.waiting.push(PendingCopy { delivery, copy, purpose: Purpose::DeadLetter(reject.reason) });
     }
 
     /// Publishes every copy that is not confirmed yet, and returns those that are now, to be acknowledged. The others wait for the next
     /// attempt.
-    pub(super) async fn publish(&mut self) -> Vec<Republished> {
+    pub(super) async fn publish(&mut self) -> Vec<PendingCopy> {
         let copies: Vec<_> = self.waiting.iter().map(|waiting| &waiting.copy).collect();
         let answers = self.publisher.publish(&copies).await;
         let mut confirmed = Vec::with_capacity(self.waiting.len());

@@ -104,11 +104,11 @@ impl Session<'_> {
         let mut batch = Batch::new(self.intake.read(deliveries));
         loop {
             let ended = self.end_events(&batch).await;
-            let unsettled = self.settle.run(batch.take(), &ended).await.map_err(|error| unacknowledged(&error))?;
-            for (item, end) in unsettled.in_steps {
+            let remainder = self.settle.run(batch.take(), &ended).await.map_err(|error| unacknowledged(&error))?;
+            for (item, end) in remainder.in_steps {
                 self.slow_events.add(item, end);
             }
-            batch.hold(unsettled.held, ended.values().any(|outcome| matches!(outcome, EndOutcome::Done { .. })));
+            batch.hold(remainder.held, ended.values().any(|outcome| matches!(outcome, EndOutcome::Done { .. })));
             if batch.is_settled() {
                 if !ended.is_empty() {
                     self.health.set(Dependency::Postgres, true);
@@ -168,9 +168,9 @@ impl Session<'_> {
                 }
             };
             let outcome = [(finished.key, finished.outcome)].into();
-            let unsettled = self.settle.run(finished.items, &outcome).await.map_err(|error| unacknowledged(&error))?;
-            let again = unsettled.held.into_iter().filter_map(|item| item.request.end().map(|end| (item, end)));
-            for (item, end) in unsettled.in_steps.into_iter().chain(again) {
+            let remainder = self.settle.run(finished.items, &outcome).await.map_err(|error| unacknowledged(&error))?;
+            let again = remainder.held.into_iter().filter_map(|item| item.request.end().map(|end| (item, end)));
+            for (item, end) in remainder.in_steps.into_iter().chain(again) {
                 self.slow_events.add(item, end);
             }
         }

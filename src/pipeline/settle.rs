@@ -7,7 +7,7 @@ use super::apply::EndOutcome;
 use super::intake::Item;
 use super::key::{Key, key};
 use super::outcome::{DeliveryOutcome, UNCERTAIN_DELAY, outcome};
-use super::republish::{Purpose, Republished, Republisher};
+use super::republish::{PendingCopy, Purpose, Republisher};
 use crate::broker::{ChannelGone, Delivery, Topology};
 use crate::clock;
 use crate::policy::EventEnd;
@@ -27,7 +27,7 @@ pub(super) struct Settle<'a> {
 
 /// What stays unacknowledged for now.
 #[derive(Default)]
-pub(super) struct Unsettled {
+pub(super) struct Remainder {
     /// To be tried again.
     pub(super) held: Vec<Item>,
     /// To be ended in steps.
@@ -56,8 +56,8 @@ impl<'a> Settle<'a> {
         &mut self,
         items: Vec<Item>,
         ended: &HashMap<Key, EndOutcome>,
-    ) -> Result<Unsettled, ChannelGone> {
-        let mut unsettled = Unsettled::default();
+    ) -> Result<Remainder, ChannelGone> {
+        let mut remainder = Remainder::default();
         let mut done = Vec::with_capacity(items.len());
         let (mut applied, mut ignored, mut republished) = (0, 0, false);
         let mut logged = HashSet::new();
@@ -85,8 +85,8 @@ impl<'a> Settle<'a> {
                     self.republisher.add_dead_letter(item, &reject);
                     republished = true;
                 }
-                DeliveryOutcome::InSteps(end) => unsettled.in_steps.push((item, end)),
-                DeliveryOutcome::Hold => unsettled.held.push(item),
+                DeliveryOutcome::InSteps(end) => remainder.in_steps.push((item, end)),
+                DeliveryOutcome::Hold => remainder.held.push(item),
             }
         }
         for at in done.iter().filter_map(|item| item.request.occurred_at()) {
@@ -97,7 +97,7 @@ impl<'a> Settle<'a> {
         self.acknowledge(done.into_iter().map(|item| item.delivery).collect(), confirmed).await?;
         self.metrics.messages.add(Outcome::Applied, applied);
         self.metrics.messages.add(Outcome::Ignored, ignored);
-        Ok(unsettled)
+        Ok(remainder)
     }
 
     /// Lets items wait for a while because they fail and may not be at fault, so that others can show it.
@@ -122,7 +122,7 @@ impl<'a> Settle<'a> {
     async fn acknowledge(
         &mut self,
         mut settled: Vec<Delivery>,
-        confirmed: Vec<Republished>,
+        confirmed: Vec<PendingCopy>,
     ) -> Result<(), ChannelGone> {
         let purposes: Vec<_> = confirmed.iter().map(|republished| republished.purpose).collect();
         settled.extend(confirmed.into_iter().map(|republished| republished.delivery));

@@ -29,7 +29,7 @@ struct SlowEvent {
 }
 
 /// An event on which nothing more is done for now: what became of it, and its messages.
-pub(super) struct Finished {
+pub(super) struct SlowEventEnd {
     pub(super) items: Vec<Item>,
     pub(super) key: Key,
     pub(super) outcome: EndOutcome,
@@ -79,11 +79,11 @@ impl<'a> SlowEvents<'a> {
     ///
     /// An error about a row becomes the event's outcome. One that says nothing about a row is tried again, and becomes the outcome after
     /// some times.
-    pub(super) async fn run(&mut self, until: Instant) -> Result<Option<Finished>, Outage> {
+    pub(super) async fn run(&mut self, until: Instant) -> Result<Option<SlowEventEnd>, Outage> {
         while Instant::now() < until {
             let Some(mut event) = self.events.pop_front() else { break };
             match self.step(&mut event, until).await? {
-                Some(outcome) => return Ok(Some(Finished { key: event.key(), items: event.items, outcome })),
+                Some(outcome) => return Ok(Some(SlowEventEnd { key: event.key(), items: event.items, outcome })),
                 None => self.events.push_back(event),
             }
         }

@@ -45,7 +45,7 @@ pub enum FileError {
     #[error("{reason}; {}, continue with --skip {last_line}", are_confirmed(*.confirmed))]
     Stopped {
         /// Why.
-        reason: Stopped,
+        reason: StopReason,
         /// The last line that was sent or held nothing to send.
         last_line: u64,
         /// Messages that are confirmed.
@@ -63,7 +63,7 @@ pub enum FileError {
 
 /// Why no further lines were read.
 #[derive(Debug, thiserror::Error)]
-pub enum Stopped {
+pub enum StopReason {
     /// By the caller.
     #[error("interrupted")]
     Interrupted,

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::error::Stopped;
+use super::error::StopReason;
 
 /// A longer line RabbitMQ 4 would refuse as a message.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
@@ -31,15 +31,15 @@ impl Lines {
     }
 
     /// Reads the next line into `line`; `false` at the end.
-    pub(super) async fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, Stopped> {
+    pub(super) async fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, StopReason> {
         line.clear();
         let mut bounded = (&mut self.reader).take(LONGEST_LINE + 1);
-        if bounded.read_until(b'\n', line).await.map_err(Stopped::Unreadable)? == 0 {
+        if bounded.read_until(b'\n', line).await.map_err(StopReason::Unreadable)? == 0 {
             return Ok(false);
         }
         self.number += 1;
         if line.len() as u64 > LONGEST_LINE {
-            return Err(Stopped::TooLong(self.number));
+            return Err(StopReason::TooLong(self.number));
         }
         Ok(true)
     }

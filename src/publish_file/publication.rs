@@ -2,7 +2,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::{FileError, Stopped};
+use super::error::{FileError, StopReason};
 use super::lines::Lines;
 use crate::broker::{BrokerAddress, Outgoing, PublishReport, PublishStream};
 use crate::clock;
@@ -31,7 +31,7 @@ struct SendEnd {
 }
 
 enum SendEndReason {
-    Stopped(Stopped),
+    Stopped(StopReason),
     Invalid(u64, InvalidStatusMessage),
 }
 
@@ -45,7 +45,7 @@ impl FilePublication<'_> {
         let mut stream = tokio::select! {
             stream = PublishStream::open(self.address) => stream?,
             () = self.stop.cancelled() => {
-                return Err(FileError::Stopped { reason: Stopped::Interrupted, last_line: self.skip, confirmed: 0 });
+                return Err(FileError::Stopped { reason: StopReason::Interrupted, last_line: self.skip, confirmed: 0 });
             }
         };
         let end = self.send_lines(&mut lines, &mut stream).await;
@@ -73,7 +73,7 @@ impl FilePublication<'_> {
                 loop {
                     tokio::select! {
                         biased;
-                        () = self.stop.cancelled() => break Err(Stopped::Interrupted),
+                        () = self.stop.cancelled() => break Err(StopReason::Interrupted),
                         read = &mut next => break read,
                         // Where lines come slowly, a failure is reported before the next.
                         well = stream.listen() => if !well { break Ok(false) },

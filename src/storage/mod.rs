@@ -79,7 +79,7 @@ pub use self::{
     rules::step_size::StepSize,
     rules::ttl::{Expired, TtlPlace},
     schema::access::AccessError,
-    schema::migrate::Migrated,
+    schema::migrate::AppliedMigration,
     schema::migrate_error::MigrateError,
     schema::migrations::MigrationState,
     schema::table_shape::Misshape,

@@ -10,7 +10,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use super::address::BrokerAddress;
 use super::filtered_stream::{BrokerStream, FilteredStream};
 use super::filtering_runtime::filtering_runtime;
-use crate::broker::connect_failure::ConnectFailure;
+use crate::broker::connect_failure::BrokerConnectFailure;
 use crate::broker::error::BrokerError;
 use crate::network::connect_first;
 
@@ -32,9 +32,9 @@ pub(in crate::broker) async fn connect(address: &BrokerAddress, purpose: &str) -
 /// Connects under a name that `rabbitmqctl list_connections` shows.
 pub(in crate::broker) async fn connect_as(address: &BrokerAddress, name: &str) -> Result<Connection, BrokerError> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let timed_out = |_| not_connected(address, ConnectFailure::TimedOut);
+    let timed_out = |_| not_connected(address, BrokerConnectFailure::TimedOut);
     let stream = timeout_at(deadline, reach(address)).await.map_err(timed_out)?;
-    let stream = stream.map_err(|error| not_connected(address, ConnectFailure::Unreachable(error)))?;
+    let stream = stream.map_err(|error| not_connected(address, BrokerConnectFailure::Unreachable(error)))?;
     let uri = address.uri();
     // lapin asks for a stream only once, since its recovery is off.
     let stream = Mutex::new(Some(AsyncTcpStream::Plain(FilteredStream::new(stream, uri.query.frame_max))));
@@ -47,11 +47,11 @@ pub(in crate::broker) async fn connect_as(address: &BrokerAddress, name: &str) -
     timeout_at(deadline, login)
         .await
         .map_err(timed_out)?
-        .map_err(|error| not_connected(address, ConnectFailure::Refused(error)))
+        .map_err(|error| not_connected(address, BrokerConnectFailure::Refused(error)))
 }
 
 /// The error that says where the broker was looked for, why there is no connection, and how to fix it.
-pub(super) fn not_connected(address: &BrokerAddress, failure: ConnectFailure) -> BrokerError {
+pub(super) fn not_connected(address: &BrokerAddress, failure: BrokerConnectFailure) -> BrokerError {
     let fix = failure.fix(address.is_encrypted());
     BrokerError::NotConnected { server: address.host(), failure, fix }
 }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::address::BrokerAddress;
 use super::connect::{CONNECT_TIMEOUT, not_connected, reach};
-use crate::broker::connect_failure::ConnectFailure;
+use crate::broker::connect_failure::BrokerConnectFailure;
 use crate::broker::error::BrokerError;
 
 /// What a broker says of itself before any login (`connection.start`).
@@ -32,25 +32,25 @@ const MAX_BYTES: usize = 64 * 1024;
 /// # Errors
 /// [`BrokerError::NotConnected`], when the broker cannot be reached or something else answers.
 pub async fn greeting(address: &BrokerAddress) -> Result<Greeting, BrokerError> {
-    let read = timeout(CONNECT_TIMEOUT, read(address)).await.unwrap_or(Err(ConnectFailure::TimedOut));
+    let read = timeout(CONNECT_TIMEOUT, read(address)).await.unwrap_or(Err(BrokerConnectFailure::TimedOut));
     read.map_err(|failure| not_connected(address, failure))
 }
 
-async fn read(address: &BrokerAddress) -> Result<Greeting, ConnectFailure> {
-    let no_broker = |_| ConnectFailure::NoBroker;
-    let mut stream = reach(address).await.map_err(ConnectFailure::Unreachable)?;
-    stream.write_all(PROTOCOL_HEADER).await.map_err(ConnectFailure::Unreachable)?;
-    stream.flush().await.map_err(ConnectFailure::Unreachable)?;
+async fn read(address: &BrokerAddress) -> Result<Greeting, BrokerConnectFailure> {
+    let no_broker = |_| BrokerConnectFailure::NoBroker;
+    let mut stream = reach(address).await.map_err(BrokerConnectFailure::Unreachable)?;
+    stream.write_all(PROTOCOL_HEADER).await.map_err(BrokerConnectFailure::Unreachable)?;
+    stream.flush().await.map_err(BrokerConnectFailure::Unreachable)?;
     let mut header = [0; FRAME_HEADER];
     stream.read_exact(&mut header).await.map_err(no_broker)?;
     let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]) as usize;
     if header[0] != 1 || size > MAX_BYTES {
-        return Err(ConnectFailure::NoBroker);
+        return Err(BrokerConnectFailure::NoBroker);
     }
     let mut payload = vec![0; size];
     stream.read_exact(&mut payload).await.map_err(no_broker)?;
     let Ok((_, AMQPClass::Connection(AMQPMethod::Start(start)))) = parse_class(payload.as_slice()) else {
-        return Err(ConnectFailure::NoBroker);
+        return Err(BrokerConnectFailure::NoBroker);
     };
     let text = |name: &str| match start.server_properties.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),

@@ -18,7 +18,7 @@ pub(super) struct List {
 
 /// An element of the answer.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct Element<'a> {
     /// For `--position`.
     position: u32,
     #[serde(flatten)]
@@ -34,7 +34,7 @@ impl List {
         let browse = Browse { filter: &Filter::from(&self.queue.filter), default_limit: DEFAULT_LIMIT };
         let visit = |position, held: crate::broker::HeldLetter| {
             if output.is_json() {
-                array.push(&Listed { position, letter: &held.letter })
+                array.push(&Element { position, letter: &held.letter })
             } else {
                 table.push(row(position, held.letter));
                 Ok(true)

@@ -29,7 +29,7 @@ pub(super) struct Uninstall {
 }
 
 #[derive(Debug, Serialize)]
-struct Uninstalled {
+struct Answer {
     dry_run: bool,
     /// What is removed, or would be.
     triggers: Vec<OutboxTrigger>,
@@ -52,17 +52,17 @@ impl Uninstall {
         }
         let status = OutboxStatus::read(&database).await?;
         database.close().await;
-        self.output.print(&Uninstalled { dry_run: !self.confirm.yes, triggers, removed, status }, table)?;
+        self.output.print(&Answer { dry_run: !self.confirm.yes, triggers, removed, status }, table)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn table(uninstalled: &Uninstalled) -> Table {
-    let table = uninstalled.triggers.iter().fold(Table::new(["table"]), |table, it| table.row([it.table.clone()]));
-    let done = match (uninstalled.triggers.is_empty(), uninstalled.dry_run) {
+fn table(answer: &Answer) -> Table {
+    let table = answer.triggers.iter().fold(Table::new(["table"]), |table, it| table.row([it.table.clone()]));
+    let done = match (answer.triggers.is_empty(), answer.dry_run) {
         (true, _) => "no such table has the trigger",
         (false, true) => "would remove the trigger from these tables; nothing was changed, add --yes to do it",
         (false, false) => "removed the trigger from these tables",
     };
-    table.footer(format!("{done}\n{}", waiting(uninstalled.status.backlog)))
+    table.footer(format!("{done}\n{}", waiting(answer.status.backlog)))
 }

@@ -13,7 +13,7 @@ pub(in crate::doctor) fn never_expiring(rows: i64) -> Option<Finding> {
     })
 }
 
-pub(in crate::doctor) fn retention(policy: &[TypeRetention], guards: TableProtection) -> Finding {
+pub(in crate::doctor) fn retention(policy: &[TypeRetention], protection: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Retention;
     if !policy.iter().any(|row| row.snapshot_type == "*") {
         return Finding::failed(
@@ -22,10 +22,10 @@ pub(in crate::doctor) fn retention(policy: &[TypeRetention], guards: TableProtec
             "snapshot-lifecycle retention set '*' --ttl 7d --keep-after-event false --yes",
         );
     }
-    if !guards.fills_expiry {
+    if !protection.fills_expiry {
         return Finding::failed(
             CHECK,
-            if guards.expiry_may_be_missing {
+            if protection.expiry_may_be_missing {
                 "the trigger that fills a missing expires_at is missing or disabled: such snapshots never expire"
             } else {
                 "the trigger that fills a missing expires_at is missing or disabled: such inserts fail"

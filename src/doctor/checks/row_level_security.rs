@@ -2,9 +2,9 @@ use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
 use crate::storage::{ServerFacts, TableProtection};
 
-pub(in crate::doctor) fn isolation(guards: TableProtection) -> Finding {
+pub(in crate::doctor) fn isolation(protection: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Isolation;
-    if guards.isolated {
+    if protection.isolated {
         return Finding::ok(CHECK, "row-level security is on for public.snapshots");
     }
     Finding::warning(
@@ -14,9 +14,9 @@ pub(in crate::doctor) fn isolation(guards: TableProtection) -> Finding {
     )
 }
 
-pub(in crate::doctor) fn role(server: &ServerFacts, guards: TableProtection) -> Finding {
+pub(in crate::doctor) fn role(server: &ServerFacts, protection: TableProtection) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Role;
-    if guards.isolated && !guards.binds_role {
+    if protection.isolated && !protection.binds_role {
         return Finding::warning(
             CHECK,
             format!("role {} can do the job and much more: row-level security does not apply to it", server.role),

@@ -3,13 +3,13 @@ use crate::doctor::finding::Finding;
 use crate::storage::{Misshape, TableProtection};
 
 /// Whether the statements reach the whole table, and only what the rules name.
-pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, guards: TableProtection) -> Vec<Finding> {
+pub(in crate::doctor) fn table(misshapes: Vec<Misshape>, protection: TableProtection) -> Vec<Finding> {
     const CHECK: DatabaseCheck = DatabaseCheck::Table;
     let mut findings: Vec<_> = misshapes
         .into_iter()
         .map(|it| Finding::failed(CHECK, format!("public.snapshots: {}", it.message), it.fix))
         .collect();
-    if guards.published_without_identity {
+    if protection.published_without_identity {
         findings.push(Finding::failed(
             CHECK,
             "public.snapshots is published for logical replication without a replica identity, so PostgreSQL rejects every delete",

@@ -27,7 +27,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// One migration that was applied.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Migrated {
+pub struct AppliedMigration {
     /// The number in front of the file's name.
     pub version: i64,
     /// The rest of the file's name.
@@ -42,7 +42,7 @@ impl Database {
     ///
     /// # Errors
     /// If the database cannot be migrated, with the fix. What was applied stays applied.
-    pub async fn migrate(&self) -> Result<Vec<Migrated>, MigrateError> {
+    pub async fn migrate(&self) -> Result<Vec<AppliedMigration>, MigrateError> {
         preflight(self).await?;
         bootstrap(self).await?;
         let lease = acquire(self).await?;
@@ -86,7 +86,7 @@ async fn keep_renewing(database: &Database, lease: HeldLease<'_>) {
     }
 }
 
-async fn apply_missing(database: &Database) -> Result<Vec<Migrated>, MigrateError> {
+async fn apply_missing(database: &Database) -> Result<Vec<AppliedMigration>, MigrateError> {
     let mut done = Vec::new();
     for migration in MIGRATIONS.iter() {
         match checksum(database, migration).await? {
@@ -98,7 +98,7 @@ async fn apply_missing(database: &Database) -> Result<Vec<Migrated>, MigrateErro
             recover(database, migration, source).await?;
         }
         tracing::info!(version = migration.version, description = %migration.description, "migration applied");
-        done.push(Migrated { version: migration.version, description: migration.description.to_string() });
+        done.push(AppliedMigration { version: migration.version, description: migration.description.to_string() });
     }
     Box::pin(renew_triggers(database)).await?;
     Ok(done)

@@ -21,7 +21,7 @@ struct MissingColumn {
     add: Option<String>,
 }
 
-struct Found {
+struct PreflightFacts {
     tables: Tables,
     misshapes: Vec<Misshape>,
     missing: Vec<MissingColumn>,
@@ -29,7 +29,7 @@ struct Found {
 
 /// Fails where the database is not one that can be migrated; changes nothing.
 pub(super) async fn preflight(database: &Database) -> Result<(), MigrateError> {
-    let Found { tables, misshapes, missing } = find(database).await?;
+    let PreflightFacts { tables, misshapes, missing } = find(database).await?;
     if !tables.snapshots {
         return if tables.of_the_backend { Ok(()) } else { Err(MigrateError::BackendTablesMissing) };
     }
@@ -51,10 +51,10 @@ pub(super) async fn preflight(database: &Database) -> Result<(), MigrateError> {
     Err(MigrateError::OtherSnapshots { message: format!("it lacks {}", names.join(", ")), fix })
 }
 
-async fn find(database: &Database) -> Result<Found, StorageError> {
+async fn find(database: &Database) -> Result<PreflightFacts, StorageError> {
     let mut tx = database.begin(Limits::SHORT, "examine the backend's tables").await?;
     let tables = tx.fetch_one(query_as(sql!("preflight_tables.sql"))).await?;
     let misshapes = table_shape::misshapes(&mut tx).await?;
     let missing = tx.fetch_all(query_as(sql!("preflight_columns.sql"))).await?;
-    tx.commit(Found { tables, misshapes, missing }).await
+    tx.commit(PreflightFacts { tables, misshapes, missing }).await
 }
