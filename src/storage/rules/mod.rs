@@ -1,4 +1,5 @@
-//! The three rules. Every DELETE of snapshots is here.
+//! The three rules. Every DELETE of the worker's is here. Those of [`SnapshotStore`](crate::SnapshotStore) are in `storage/snapshots`,
+//! and its delete at an event's end has the same `event_end_rule.sql` in it.
 
 mod applied_ahead;
 pub(super) mod batch;

@@ -224,7 +224,10 @@ impl SnapshotStore {
     }
 
     /// Deletes the team's snapshots of an event that has ended, by the same rule as a status message: created at or before
-    /// `occurred_at`, and of a type that does not outlive its event. Returns how many.
+    /// `occurred_at`, but not after now, and of a type that does not outlive its event. Returns how many.
+    ///
+    /// All in one statement: where that fails, as at a time-out or a row that something else of the database refuses to lose, none is
+    /// deleted. The worker would go on in steps.
     ///
     /// # Errors
     /// If the role may not delete, `occurred_at` is outside of the years 1 to 9999, or the database does not answer or refuses.
@@ -238,7 +241,7 @@ impl SnapshotStore {
         let occurred_at = readable(WHAT, "occurred_at", occurred_at)?;
         let mut tx = self.database.begin_delete_for_team(Limits::LONG, Rule::EventEnd, Some(team_id), WHAT).await?;
         let policy = kept_types::load(&mut tx).await?;
-        let statement = query(sql!("store_delete_for_event.sql"))
+        let statement = query(sql!("store_delete_for_event.sql", "../rules/event_end_rule.sql"))
             .bind(event_id)
             .bind(team_id)
             .bind(occurred_at)

@@ -1,4 +1,8 @@
--- Deletes the snapshots of the event $1 and the team $2 that were created at or before $3 and do not outlive their event: $4 the types
--- that differ from the default, $5 the default. By the team's own role, so row-level security may bind it.
-DELETE FROM public.snapshots
-WHERE event_id = $1 AND team_id = $2 AND created_at <= $3 AND (snapshot_type::text = ANY ($4)) = $5
+-- Deletes the snapshots that the end of one event deletes, by the rule of the messages. By the team's own role, so row-level security
+-- may bind it. One row of VALUES, and not event_ends.sql: there are no other ends, and the planner takes it for constants.
+--
+-- $1 the event, $2 the team, $3 when it ended
+-- $4, $5 the retention policy, as in event_end_rule.sql
+DELETE FROM ONLY public.snapshots AS s
+USING (VALUES ($1::uuid, $2::uuid, $3::timestamptz)) AS e (event_id, team_id, occurred_at)
+WHERE {{../rules/event_end_rule.sql}}

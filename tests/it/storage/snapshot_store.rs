@@ -100,6 +100,10 @@ async fn end_of_an_event_follows_the_rule_of_the_messages() {
     assert_eq!(store.delete_snapshots_for_event(team, event, moment).await.unwrap(), 2);
     assert_eq!(world.snapshots().await, set([newer, qna, undated]));
     assert_eq!(store.delete_snapshots_for_event(team, event, moment).await.unwrap(), 0);
+
+    let to_come = world.insert(&Snapshot::of(team).event(event).created_at(now + Duration::HOUR)).await;
+    assert_eq!(store.delete_snapshots_for_event(team, event, now + 2 * Duration::HOUR).await.unwrap(), 1);
+    assert_eq!(world.snapshots().await, set([to_come, qna, undated]), "not made by now");
     store.close().await;
 }
 
