@@ -12,8 +12,9 @@
 //! | `connection` | from a URL to a pool whose server answers |
 //! | `transaction`, `statement` | the one way to run SQL |
 //!
-//! A method of [`Database`] begins with the stem of its file, the object, and then says the verb: `ttl_delete_batch` is in `ttl.rs`, its
-//! SQL in `ttl_delete_batch.sql` beside it. So all that is done with a thing is found by its name.
+//! A method of [`Database`] begins with the stem of its file or of its folder: `ttl_delete_batch` is in `ttl.rs`, `snapshots_list` in
+//! `snapshots/list.rs`. Exceptions are what is asked of the backend's other tables (`team_exists`) and what concerns the connection
+//! (`ping`). A `.sql` file lies beside its function and is named in the same way, the object first and the verb, if any, after it.
 //!
 //! Everything here works through a pooler in transaction mode, so nothing relies on a session:
 //!

@@ -1,8 +1,9 @@
 //! Statements. They are sqlx's, but unnamed: a named one belongs to a session, and behind a pooler in transaction mode the next use of
 //! it may reach another. So sqlx's own functions are banned elsewhere (`.clippy.toml`).
 //!
-//! A statement of four lines or more is a `.sql` file beside its function, of the function's name, whose head says what it does and what
-//! each bind is. A file may have the text of others in it, so that a rule is written once: see [`sql!`].
+//! A longer statement is a `.sql` file beside its function, named with the object first and the verb after it. Its head says what it does
+//! and what each bind is, or in which file's head that is said. A file may have the text of others in it, so that a rule is written once:
+//! see [`sql!`].
 
 #![expect(clippy::disallowed_methods, reason = "here is where they are made unnamed")]
 

@@ -1,3 +1,5 @@
+//! The retention policy by hand: what it is, and a change of it.
+
 mod list;
 mod set;
 
