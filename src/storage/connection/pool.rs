@@ -107,6 +107,7 @@ impl ConnectionPool {
         loop {
             let pool = self.pool();
             let reachable = self.reachable();
+            #[expect(clippy::disallowed_methods, reason = "Database::begin comes here")]
             let mut begin = pin!(pool.begin_with(statement));
             let check = async {
                 tokio::time::sleep(SLOW_CONNECT).await;

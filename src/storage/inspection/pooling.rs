@@ -65,6 +65,10 @@ impl Database {
 
 /// The process that serves the connection until the transaction ends, and the port it was reached by; none on a socket.
 async fn backend(pool: &PgPool) -> sqlx::Result<(Transaction<'static, Postgres>, i32, Option<i32>)> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the pool is one of a single connection, made to be compared with another"
+    )]
     let mut tx = pool.begin_with("BEGIN READ ONLY").await?;
     let statement = query_as("SELECT pg_catalog.pg_backend_pid(), pg_catalog.inet_server_port()");
     let (backend, port) = statement.fetch_one_on(&mut tx).await?;

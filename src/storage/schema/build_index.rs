@@ -1,5 +1,3 @@
-#![expect(clippy::disallowed_methods, reason = "CREATE INDEX CONCURRENTLY cannot run in a transaction")]
-
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
@@ -28,6 +26,7 @@ struct InvalidIndex {
 /// Applies a single statement that refuses a transaction: `CREATE INDEX CONCURRENTLY`. Killed half-way it leaves an invalid
 /// index behind that `IF NOT EXISTS` would take for a good one, so an invalid one is dropped first; one that somebody is building now
 /// is waited for.
+#[expect(clippy::disallowed_methods, reason = "CREATE INDEX CONCURRENTLY cannot run in a transaction")]
 pub(super) async fn build_index(database: &Database, migration: &Migration) -> Result<(), StorageError> {
     let failed = || StorageError::during(WHAT);
     let mut said = false;
