@@ -134,3 +134,30 @@ fn commands_are_thin() {
     let lines: usize = sources("src/cli").iter().map(|source| source.text.lines().count()).sum();
     assert!(lines < MOST_LINES_OF_COMMANDS, "src/cli has {lines} lines: work belongs below the commands");
 }
+
+/// The documents that name files.
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "deploy/operating.md",
+    "deploy/runbook.md",
+    "tests/README.md",
+    "tests/bench/README.md",
+    ".github/CONTRIBUTING.md",
+];
+
+#[test]
+fn files_that_the_documents_name_exist() {
+    let is_path = |name: &&str| {
+        let begins = ["src/", "tests/", "deploy/", "migrations/", ".ci/", ".config/", ".github/"];
+        begins.iter().any(|folder| name.starts_with(folder)) && !name.contains(['<', '*', '…'])
+    };
+    let mut missing = Vec::new();
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        // Between backticks; a command's first word is the file.
+        let words = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_whitespace().next());
+        let gone = words.filter(is_path).filter(|name| !root().join(name).exists());
+        missing.extend(gone.map(|name| format!("{document} names {name}")));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
