@@ -104,6 +104,9 @@ async fn dead_letter_is_edited_and_replayed() {
     file.write(raw.stdout.replace("conffirmed", "confirmed"));
     let preview = world.run(&edited[..6]).await;
     assert_eq!((preview.code, world.dead_letters().await), (0, 1), "{preview:?}");
+    let counted = ["letters", "matched", "would_replay", "replayed"].map(|name| preview.json()[name].as_u64());
+    assert_eq!(counted, [Some(1), Some(1), Some(1), Some(0)], "{preview:?}");
+    assert_eq!(preview.json()["dry_run"], true, "{preview:?}");
     worker.signal("STOP");
     let replay = world.run(&edited).await;
     assert_eq!((replay.code, world.dead_letters().await), (0, 0), "{replay:?}");
