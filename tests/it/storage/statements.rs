@@ -7,8 +7,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::support::World;
 
-/// The hot statements, with what their plans must have.
-const PLANS: [(&str, &[&str]); 7] = [
+/// The hot statements, with what their plans must have. They are planned with `enable_seqscan = off`: that shows that an index can be
+/// used, not that it is chosen, which depends on the rows. `snapshots_list.sql` is not among them: which index serves it depends on its
+/// binds, and here they are unknown.
+const PLANS: [(&str, &[&str]); 12] = [
     ("rules/event_end_delete.sql", &["idx_snapshots_event"]),
     ("rules/event_end_kept.sql", &["idx_snapshots_event"]),
     ("rules/event_steps_find.sql", &["idx_snapshots_event"]),
@@ -22,6 +24,20 @@ const PLANS: [(&str, &[&str]); 7] = [
             "Tid Scan on snapshots s",
         ],
     ),
+    (
+        "rules/cap_next.sql",
+        &[
+            "Index Scan using idx_snapshots_team_newest on snapshots",
+            "Index Scan Backward using idx_snapshots_team_newest on snapshots s",
+        ],
+    ),
+    (
+        "rules/cap_overfull_teams.sql",
+        &["Index Only Scan using idx_snapshots_team", "Index Scan using idx_snapshots_team_newest on snapshots s"],
+    ),
+    ("rules/ttl_next.sql", &["Index Scan using idx_snapshots_expires on snapshots"]),
+    ("snapshots/store_delete_for_event.sql", &["idx_snapshots_event"]),
+    ("outbox/outbox_records.sql", &["outbox_pkey", "outbox_event"]),
     ("passes/backlog.sql", &["Index Only Scan using idx_snapshots_expires on snapshots"]),
 ];
 
@@ -32,7 +48,7 @@ async fn each_sql_file_is_taken_by_a_migrated_database() {
     let parts: BTreeSet<PathBuf> = files.iter().flat_map(|(path, text)| named_in(path, text)).collect();
     assert!(files.len() > 20 && !parts.is_empty(), "{files:?}");
     let mut connection = world.pool.acquire().await.unwrap();
-    for path in files.keys().filter(|path| !parts.contains(*path) && !path.ends_with("outbox/install.sql")) {
+    for path in files.keys().filter(|path| !parts.contains(*path)) {
         let text = assembled(&files, path);
         let head: String = text.lines().take_while(|line| line.starts_with("--")).collect();
         assert!(head.len() > 10, "{}: its head says what it does", path.display());
