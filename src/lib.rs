@@ -29,6 +29,8 @@
 //! In the handler of a web server: the snapshot is stored, the status is published, and a failure says whether to try again.
 //!
 //! ```no_run
+//! # #[cfg(all(feature = "publisher", feature = "store"))]
+//! # mod example {
 //! use serde_json::json;
 //! use snapshot_lifecycle::{EventStatus, NewSnapshot, PublishError, SnapshotStore, StatusMessage, StatusPublisher, StoreError};
 //! use time::OffsetDateTime;
@@ -75,6 +77,7 @@
 //!         self.store.close().await;
 //!     }
 //! }
+//! # }
 //! ```
 //!
 //! # Test against it
@@ -84,6 +87,8 @@
 //! without servers, put a trait of the program's own in front, with the calls that it makes:
 //!
 //! ```
+//! # #[cfg(feature = "publisher")]
+//! # mod example {
 //! use snapshot_lifecycle::{EventStatus, PublishError, StatusMessage, StatusPublisher};
 //! use std::sync::Mutex;
 //!
@@ -108,6 +113,7 @@
 //!         Ok(())
 //!     }
 //! }
+//! # }
 //! ```
 //!
 //! # The map

@@ -58,6 +58,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "worker")] // has the reader of durations
     fn names_say_the_delay() {
         for (name, delay) in DELAYS {
             assert_eq!(crate::config::parse_duration(name), Ok(delay));
