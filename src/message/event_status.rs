@@ -10,6 +10,7 @@ closed_set! {
     /// reading ignores the letter case.
     #[derive(Serialize)]
     #[serde(rename_all = "lowercase")]
+    #[non_exhaustive]
     pub enum EventStatus {
         /// A first enquiry.
         Lead = "lead",
