@@ -25,6 +25,13 @@ impl Outgoing {
         Ok(Self::status_as_written(exchange, message, message.to_json()?))
     }
 
+    /// The same, told apart from what the worker publishes.
+    #[must_use]
+    pub(super) fn with_app_id(mut self, app_id: &str) -> Self {
+        self.properties = self.properties.with_app_id(app_id.into());
+        self
+    }
+
     /// The same with the body as somebody wrote it; `message` is what it means.
     #[must_use]
     pub fn status_as_written(exchange: &str, message: &StatusMessage, body: Vec<u8>) -> Self {

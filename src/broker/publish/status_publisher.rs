@@ -10,13 +10,13 @@ use super::groups::{GROUP, Groups};
 use super::outgoing::Outgoing;
 use crate::backoff::Backoff;
 use crate::broker::connection::address::BrokerAddress;
-use crate::message::StatusMessage;
+use crate::message::{InvalidStatusMessage, StatusMessage};
 use crate::setting::{ConfigError, Setting};
 
 /// No call waits longer; 30 years, so that the deadline is an instant that exists.
 const MAX_TIMEOUT: Duration = Duration::from_hours(30 * 365 * 24);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Apart from the worker's connections.
+/// Apart from the worker's connections and messages.
 const DEFAULT_NAME: &str = "snapshot-lifecycle library";
 /// AMQP's limit for the names of exchanges (0-9-1, short strings).
 const MAX_NAME_BYTES: usize = 255;
@@ -24,7 +24,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// Publishes status messages from a Rust program: persistent, mandatory, each confirmed by the broker.
 ///
 /// What the broker did not confirm is published again, with growing delays, until the time-out; so a message may arrive twice, which
-/// does no harm: the second finds no rows. Unroutable, refused, rejected and invalid messages fail at once.
+/// does no harm: the second finds no rows. A message's `app_id` is `snapshot-lifecycle library`. Unroutable, refused, rejected and invalid messages fail at once.
 ///
 /// ```no_run
 /// use snapshot_lifecycle::{EventStatus, StatusMessage, StatusPublisher};
@@ -112,8 +112,7 @@ impl StatusPublisher {
     /// Outside of a tokio runtime.
     pub async fn publish_all(&self, messages: &[StatusMessage]) -> Vec<Result<(), PublishError>> {
         let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
-        let outgoing: Vec<_> =
-            messages.iter().map(|message| Outgoing::status(&self.exchange, message).map(Arc::new)).collect();
+        let outgoing: Vec<_> = messages.iter().map(|message| self.outgoing(message).map(Arc::new)).collect();
         let not_sent = || Err(PublishError::unconfirmed("no confirm before the time-out"));
         let mut results: Vec<Result<(), PublishError>> = outgoing
             .iter()
@@ -122,6 +121,10 @@ impl StatusPublisher {
         // Late or not, what is known by now stands in `results`.
         timeout_at(deadline, self.publish_until_confirmed(&outgoing, &mut results, deadline)).await.ok();
         results
+    }
+
+    fn outgoing(&self, message: &StatusMessage) -> Result<Outgoing, InvalidStatusMessage> {
+        Ok(Outgoing::status(&self.exchange, message)?.with_app_id(DEFAULT_NAME))
     }
 
     async fn publish_until_confirmed<E>(
@@ -194,4 +197,22 @@ fn mark_closed(results: &mut [Result<(), PublishError>]) {
 
 const fn is_unconfirmed(result: &Result<(), PublishError>) -> bool {
     matches!(result, Err(PublishError::Unconfirmed(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::message::EventStatus;
+
+    #[test]
+    fn messages_of_the_library_are_told_from_the_workers() {
+        let publisher = StatusPublisher::new("amqp://localhost", "event.status").unwrap();
+        let message = StatusMessage::new(Uuid::nil(), EventStatus::Confirmed, OffsetDateTime::UNIX_EPOCH);
+        let app_id = |outgoing: Outgoing| outgoing.properties.app_id().as_ref().unwrap().to_string();
+        assert_eq!(app_id(publisher.outgoing(&message).unwrap()), "snapshot-lifecycle library");
+        assert_eq!(app_id(Outgoing::status("event.status", &message).unwrap()), "snapshot-lifecycle");
+    }
 }
