@@ -132,7 +132,7 @@ pub(super) async fn end(connection: &mut PgConnection, backends: &[Backend]) -> 
     const SETTINGS: &str = r"
         SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
                pg_catalog.set_config('statement_timeout', '3s', true)";
-    #[expect(clippy::disallowed_methods, reason = "the connection is none of the pool's, and the limits are set below")]
+    #[expect(clippy::disallowed_methods, reason = "not a connection of the pool; the limits are set below")]
     let mut tx = sqlx::Connection::begin_with(connection, "BEGIN READ ONLY").await?;
     query(SETTINGS).execute_on(&mut tx).await?;
     let statement = query_as(sql!("outstanding_end.sql"))
