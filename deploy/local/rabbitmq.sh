@@ -58,7 +58,7 @@ rabbitmq_launch() {
 rabbitmq_ready() ( # RabbitMQ opens its port last of all, once queues can be declared
     { exec 3<>"/dev/tcp/127.0.0.1/$(($(<"$home/port") + 1))"; } 2>/dev/null || return 1
     printf 'AMQP\0\0\11\1' >&3
-    read -r -t 5 -n 1 answer <&3 && [[ $answer == $'\1' ]]
+    read -r -t 5 -n 1 answer <&3 2>/dev/null && [[ $answer == $'\1' ]]
 )
 
 rabbitmq_url() { echo "amqp://guest:guest@127.0.0.1:$(($(<"$home/port") + 1))/%2f"; }

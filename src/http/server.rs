@@ -120,7 +120,7 @@ struct Connections(VecDeque<(Instant, AbortHandle)>);
 impl Connections {
     #[expect(
         clippy::disallowed_methods,
-        reason = "tracked here: aborted when it is the oldest, and bounded by a time-out"
+        reason = "tracked here: aborted when it is the oldest, and bounded by a timeout"
     )]
     fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         self.0.push_back((Instant::now(), tokio::spawn(connection).abort_handle()));

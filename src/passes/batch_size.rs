@@ -13,7 +13,7 @@ pub(super) struct BatchSize {
 #[derive(Debug, Clone, Copy)]
 struct Narrowing {
     suspects: u32,
-    /// Its parts: a refusal costs little, so it is halved; a time-out costs seconds, so there are fewer and larger steps.
+    /// Its parts: a refusal costs little, so it is halved; a timeout costs seconds, so there are fewer and larger steps.
     parts: u32,
     /// The rows of the batch that failed first.
     whole: u32,

@@ -1,8 +1,8 @@
 //! Every loop over the whole table: the TTL sweep, the eviction above the cap, and the restamp.
 //!
-//! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run ([`DryRun`]). The worker runs it by a
-//! [`Schedule`], a command by a [`ManualPass`]; both hold the fleet's lease. Between batches a pass waits for the delete budget, outside any
-//! transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease;
+//! A [`Pass`] does its work in short transactions: `run_once()` does it and reports, `preview()` is its dry run ([`DryRun`]). The worker
+//! runs it by a [`Schedule`], a command by a [`ManualPass`]; both hold the fleet's lease. Between batches a pass waits for the delete
+//! budget, outside any transaction; the batch size follows the database's speed. [`RestampPass`] changes rows instead of deleting them and needs no lease;
 //! [`RetentionChange`] sets the policy and may restamp after it.
 //!
 //! A row that cannot be deleted costs itself only: a batch that fails is narrowed down to the row that makes it fail, and the pass goes on

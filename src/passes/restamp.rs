@@ -37,7 +37,7 @@ pub enum RestampEnd {
     Storage(#[from] StorageError),
 }
 
-/// Attempts of one batch while others hold locks on its rows, one lock time-out each.
+/// Attempts of one batch while others hold locks on its rows, one lock timeout each.
 const TRIES: u32 = 10;
 
 impl DryRun for RestampPass<'_> {

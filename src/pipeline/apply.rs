@@ -173,7 +173,7 @@ fn limits(part: &Range<usize>, ends: &[EventEnd]) -> Limits {
     if part.len() == ends.len() { WHOLE } else { NARROWED }
 }
 
-/// The parts of one that failed. A time-out costs half a second, so there are few levels; a refusal costs next to nothing, so there are few
+/// The parts of one that failed. A timeout costs half a second, so there are few levels; a refusal costs next to nothing, so there are few
 /// statements.
 fn parts(part: &Range<usize>, verdict: Verdict) -> Vec<Range<usize>> {
     let parts = match verdict {

@@ -70,7 +70,7 @@ impl Database {
         Self { pool, ..self }
     }
 
-    /// The same with this time-out for every statement.
+    /// The same with this timeout for every statement.
     #[must_use]
     pub(super) fn with_statement_timeout(self, timeout: Duration) -> Self {
         Self { statement_timeout: Some(timeout), ..self }

@@ -20,7 +20,7 @@ impl Limits {
     /// For counting over the whole table on somebody's behalf.
     pub const LONG: Self = Self { lock: Duration::from_secs(5), statement: Duration::from_mins(5) };
 
-    /// With another time-out of a statement, if one is given.
+    /// With another timeout of a statement, if one is given.
     pub(super) fn with_statement(self, timeout: Option<Duration>) -> Self {
         let statement = timeout.unwrap_or(self.statement);
         Self { lock: self.lock.min(statement), statement }

@@ -20,7 +20,7 @@
 //!
 //! - every statement runs inside an explicit transaction and unnamed, because outside of one the parse and the execution may reach two
 //!   different backends;
-//! - time-outs are set for the transaction with `set_config(…, true)`, never for the session or as a start-up parameter;
+//! - timeouts are set for the transaction with `set_config(…, true)`, never for the session or as a start-up parameter;
 //! - coordination is rows in the schema `snapshot_lifecycle` (lease, budget), never a session's advisory lock;
 //! - names are qualified, and `search_path` leads to nobody else's functions and operators, see `transaction.rs`.
 //!

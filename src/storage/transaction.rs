@@ -42,7 +42,7 @@ pub(in crate::storage) struct Tx {
 }
 
 impl Database {
-    /// Begins a transaction whose time-outs are its own and whose isolation does not depend on the database's default. `operation`
+    /// Begins a transaction whose timeouts are its own and whose isolation does not depend on the database's default. `operation`
     /// completes the sentence "could not …".
     ///
     /// `search_path` is ours: a function, an operator or a type that somebody has put into another schema under the name of one of

@@ -115,6 +115,23 @@ impl World {
         queue
     }
 
+    /// Has the exchange route these messages to the worker's queue.
+    pub async fn bind_queue(&self, key: &str) {
+        let (connection, channel) = self.channel().await;
+        let (queue, exchange) = (self.queue.as_str().into(), self.exchange.as_str().into());
+        let options = QueueBindOptions::default();
+        channel.queue_bind(queue, exchange, key.into(), options, FieldTable::default()).await.unwrap();
+        connection.close(200, "done".into()).await.ok();
+    }
+
+    /// Takes the worker's queue off the exchange: status messages have no queue any more.
+    pub async fn unbind_queue(&self) {
+        let (connection, channel) = self.channel().await;
+        let (queue, exchange) = (self.queue.as_str().into(), self.exchange.as_str().into());
+        channel.queue_unbind(queue, exchange, "event.status.#".into(), FieldTable::default()).await.unwrap();
+        connection.close(200, "done".into()).await.ok();
+    }
+
     /// Messages ready in a queue.
     pub async fn depth(&self, queue: &str) -> u32 {
         let (connection, channel) = self.channel().await;

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::{Snapshot, World};
 
-/// What a trigger of the backend may raise: an exception, and what looks like an outage, a conflict, a time-out.
+/// What a trigger of the backend may raise: an exception, and what looks like an outage, a conflict, a timeout.
 const RAISES: [&str; 9] = ["P0001", "08006", "40001", "40P01", "53100", "57014", "57P01", "58030", "XX000"];
 
 /// Raises where the type is a SQLSTATE, keeps a `contract`, takes six seconds for a `slow` one, and 0.6 s for an `album`.

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use lapin::options::BasicGetOptions;
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Worker, World};
+use super::{Worker, World, eventually};
 
 impl World {
     /// Gives the backend's events a status and a team, and installs the trigger on them.
@@ -35,6 +36,18 @@ impl World {
     /// Declares a second queue that gets a copy of every message.
     pub async fn copy_messages(&self) -> String {
         self.own_queue(&self.exchange, &["#"]).await
+    }
+
+    /// Who holds the lease of the outbox, and until when, once it is no longer the one that ends then.
+    pub async fn outbox_lease_after(&self, ended: Option<OffsetDateTime>) -> (Uuid, OffsetDateTime) {
+        let lease = "SELECT holder, expires_at FROM snapshot_lifecycle.lease WHERE name LIKE 'outbox%' AND expires_at IS DISTINCT FROM $1";
+        let mut found = None;
+        eventually("the outbox's lease to be given", async || {
+            found = sqlx::query_as(lease).bind(ended).fetch_optional(&self.pool).await.unwrap();
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 
     /// Takes all status messages out of a queue: the statuses of each event in the order of arrival, and the message ids.

@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::read::DeadLetter;
 use crate::broker::headers;
 use crate::broker::publish::frame_fit::fit_into_frame;
+use crate::broker::publish::outgoing::MAX_NAME_BYTES;
 use crate::broker::publish::outgoing::Outgoing;
-use crate::broker::publish::republish::{MAX_NAME_BYTES, republished, set_error, shortened, to_the_millisecond};
+use crate::broker::publish::republish::{republished, set_error, shortened, to_the_millisecond};
 use crate::broker::topology::names::Topology;
 use crate::message::{Envelope, EventStatus, Reason};
 

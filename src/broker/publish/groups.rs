@@ -1,7 +1,7 @@
 //! Publishes for many calls at once: what they ask for while one group waits for its confirms is the next group.
 //!
 //! A task owns the connection. So a call that is dropped costs its own messages and nothing else, and one round of confirms serves every
-//! call that waits. A lock held over the confirms, which was here before, served one call a round.
+//! call that waits. A lock held over the confirms would serve one call per round.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +86,7 @@ impl Groups {
     /// Lets the calls under way end, for [`CLOSE_WITHIN`] at most, then ends them. Closes the connection.
     pub(super) async fn close(&self) {
         let Some((link, mut task)) = self.current().take() else { return };
-        // Also where this call is dropped: those that still wait are not left to their time-outs.
+        // Also where this call is dropped: those that still wait are not left to their timeouts.
         let calls = link.closed.clone().drop_guard();
         drop(link);
         if timeout(CLOSE_WITHIN, &mut task).await.is_err() {

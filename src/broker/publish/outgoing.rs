@@ -13,6 +13,8 @@ pub struct Outgoing {
     pub(in crate::broker) body: Vec<u8>,
 }
 
+/// AMQP's limit for the names of exchanges and for routing keys (0-9-1, short strings).
+pub(in crate::broker) const MAX_NAME_BYTES: usize = 255;
 /// Survives a restart of the broker (AMQP 0-9-1, basic properties).
 pub(in crate::broker) const PERSISTENT: u8 = 2;
 

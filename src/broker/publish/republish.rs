@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::frame_fit::fit_into_frame;
-use super::outgoing::{Outgoing, PERSISTENT};
+use super::outgoing::{MAX_NAME_BYTES, Outgoing, PERSISTENT};
 use crate::broker::consume::delivery::Delivery;
 use crate::broker::headers;
 use crate::broker::topology::names::Topology;
@@ -15,8 +15,6 @@ use crate::policy::DELAYS;
 
 /// Headers must fit into a frame; a text for a person need not be longer.
 const MAX_ERROR_BYTES: usize = 500;
-/// AMQP's limit for the names of exchanges and for routing keys (0-9-1, short strings).
-pub(in crate::broker) const MAX_NAME_BYTES: usize = 255;
 
 /// The dead letter of a message: body and application headers as they came, with the reason.
 #[must_use]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::error::PublishError;
 use super::groups::{GROUP, Groups};
-use super::outgoing::Outgoing;
+use super::outgoing::{MAX_NAME_BYTES, Outgoing};
 use crate::backoff::Backoff;
 use crate::broker::connection::address::BrokerAddress;
 use crate::message::{InvalidStatusMessage, StatusMessage};
@@ -18,13 +18,12 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(30 * 365 * 24);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Apart from the worker's connections and messages.
 const DEFAULT_NAME: &str = "snapshot-lifecycle library";
-/// AMQP's limit for the names of exchanges (0-9-1, short strings).
-const MAX_NAME_BYTES: usize = 255;
 
 /// Publishes status messages from a Rust program: persistent, mandatory, each confirmed by the broker.
 ///
-/// What the broker did not confirm is published again, with growing delays, until the time-out; so a message may arrive twice, which
-/// does no harm: the second finds no rows. A message's `app_id` is `snapshot-lifecycle library`. Unroutable, refused, rejected and invalid messages fail at once.
+/// What the broker did not confirm is published again, with growing delays, until the timeout; so a message may arrive twice, which
+/// does no harm: the second finds no rows. Unroutable, refused, rejected and invalid messages fail at once. A message's `app_id` is
+/// `snapshot-lifecycle library`.
 ///
 /// ```no_run
 /// use snapshot_lifecycle::{EventStatus, StatusMessage, StatusPublisher};
@@ -47,7 +46,7 @@ const MAX_NAME_BYTES: usize = 255;
 ///
 /// # Cancelling, dropping
 ///
-/// A call may be dropped at any time, as by a time-out or a client that has gone: its message is then published or not, the connection
+/// A call may be dropped at any time, as by a timeout or a client that has gone: its message is then published or not, the connection
 /// stays, and no other call notices. The last clone that is dropped closes the connection. The connection belongs to the tokio runtime of
 /// the call that made it; after that runtime's end the next call makes another.
 ///
@@ -97,7 +96,7 @@ impl StatusPublisher {
     ///
     /// # Errors
     /// [`PublishError::Unroutable`], [`PublishError::Refused`] and [`PublishError::Rejected`] as the broker answers,
-    /// [`PublishError::Invalid`] where the message has no JSON form, and [`PublishError::Unconfirmed`] after the time-out or when the
+    /// [`PublishError::Invalid`] where the message has no JSON form, and [`PublishError::Unconfirmed`] after the timeout or when the
     /// publisher is closed.
     ///
     /// # Panics
@@ -106,14 +105,14 @@ impl StatusPublisher {
         self.publish_all(std::slice::from_ref(message)).await.remove(0)
     }
 
-    /// Publishes many, within one time-out for all. One result for each message, in their order; errors as of [`Self::publish`].
+    /// Publishes many, within one timeout for all. One result for each message, in their order; errors as of [`Self::publish`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn publish_all(&self, messages: &[StatusMessage]) -> Vec<Result<(), PublishError>> {
         let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
         let outgoing: Vec<_> = messages.iter().map(|message| self.outgoing(message).map(Arc::new)).collect();
-        let not_sent = || Err(PublishError::unconfirmed("no confirm before the time-out"));
+        let not_sent = || Err(PublishError::unconfirmed("no confirm before the timeout"));
         let mut results: Vec<Result<(), PublishError>> = outgoing
             .iter()
             .map(|message| message.as_ref().map_or_else(|e| Err(e.clone().into()), |_| not_sent()))

@@ -46,7 +46,7 @@ pub enum ConnectFailure {
     Other(String),
 }
 
-/// Less than the pool's time-out, so that the reason comes before it.
+/// Less than the pool's timeout, so that the reason comes before it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// For the address that the system tries first, where the name has others.
 const FIRST_ADDRESS: Duration = Duration::from_millis(1500);

@@ -39,7 +39,7 @@ pub struct TeamPage {
     pub overfull: Vec<OverfullTeam>,
 }
 
-/// Read well within the time-out even where every page comes from the disk.
+/// Read well within the timeout even where every page comes from the disk.
 const TEAMS_PER_PAGE: i32 = 500;
 
 /// How many snapshots of a team an eviction would delete.

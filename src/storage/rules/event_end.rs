@@ -1,6 +1,6 @@
 //! The first rule: the end of an event.
 //!
-//! Many ends are done with one plain delete under a short time-out. What it cannot do is done in steps ([`super::event_steps`]).
+//! Many ends are done with one plain delete under a short timeout. What it cannot do is done in steps ([`super::event_steps`]).
 
 use std::collections::{HashMap, HashSet};
 

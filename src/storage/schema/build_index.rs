@@ -59,9 +59,9 @@ async fn invalid_indexes(database: &Database, migration: &Migration) -> Result<V
     tx.commit(invalid).await
 }
 
-/// A connection on which a statement may take hours, whatever time-out the role has. That is asked for as the connection is made,
+/// A connection on which a statement may take hours, whatever timeout the role has. That is asked for as the connection is made,
 /// because nothing can be set for a statement that refuses a transaction where a pooler stands between; a pooler that does not
-/// know the request refuses it, and then the role's time-out holds.
+/// know the request refuses it, and then the role's timeout holds.
 async fn unlimited_connection(database: &Database) -> Result<PgConnection, StorageError> {
     let unlimited = database.options().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
     let connected = match connect::connect(&unlimited).await {

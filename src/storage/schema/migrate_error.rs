@@ -47,7 +47,7 @@ pub enum MigrateError {
         /// What the database said.
         source: StorageError,
     },
-    /// The role's own time-out ended the building of an index.
+    /// The role's own timeout ended the building of an index.
     #[error(
         "the index of migration {version} ({description}) takes longer than the role's statement_timeout allows, and the pooler does not let this program change it; as the owner: ALTER ROLE CURRENT_USER SET statement_timeout = 0; then the same command again goes on from there"
     )]

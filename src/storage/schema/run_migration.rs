@@ -6,7 +6,7 @@ use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::limits::Limits;
 
-/// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock time-out apart.
+/// A busy table may refuse the short lock that DDL asks for; it is asked this often, a lock timeout apart.
 pub(super) const TRIES_AGAINST_LOCKS: u32 = 10;
 
 /// Applies a migration and records it.

@@ -47,7 +47,7 @@ use crate::storage::statement::{query, query_as, sql};
 /// otherwise. A call waits for six round trips: a check of the connection, BEGIN, the settings of the transaction, two for its statement,
 /// COMMIT. `delete_snapshots_for_event` has one statement more, so eight. A call holds a connection for about as long.
 ///
-/// # Time-outs
+/// # Timeouts
 ///
 /// A call fails when no connection is free for five seconds, when it waits two seconds for a lock, or when its statement takes more than
 /// five: 15 in [`list`](Self::list), five minutes in `delete_snapshots_for_event`. The server ends the statement itself. A server that
@@ -56,7 +56,7 @@ use crate::storage::statement::{query, query_as, sql};
 ///
 /// # Cancelling, dropping
 ///
-/// A call may be dropped at any time, as by a time-out or a client that has gone: its transaction is rolled back, or is committed if the
+/// A call may be dropped at any time, as by a timeout or a client that has gone: its transaction is rolled back, or is committed if the
 /// COMMIT was under way. No other call notices. Dropping the last clone closes the connections in the background;
 /// [`close`](Self::close) waits for that.
 ///
@@ -103,7 +103,7 @@ impl StoreError {
 /// As PostgreSQL lists the connections, apart from the worker's.
 const APPLICATION_NAME: &str = "snapshot-lifecycle library";
 const MAX_CONNECTIONS: u32 = 8;
-/// PostgreSQL takes 0 for no time-out.
+/// PostgreSQL takes 0 for no timeout.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// PostgreSQL counts milliseconds in 31 bits.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 20);
@@ -119,7 +119,7 @@ impl SnapshotStore {
         Ok(Self { database: Database::named(Some(&url), MAX_CONNECTIONS, APPLICATION_NAME)? })
     }
 
-    /// On the program's own pool, by sqlx 0.9. Its size, time-out and name are its own, and [`close`](Self::close) leaves it open.
+    /// On the program's own pool, by sqlx 0.9. Its size, timeout and name are its own, and [`close`](Self::close) leaves it open.
     ///
     /// Nothing in the pool has to be set: each transaction sets what it needs, for itself only.
     #[must_use]
@@ -226,7 +226,7 @@ impl SnapshotStore {
     /// Deletes the team's snapshots of an event that has ended, by the same rule as a status message: created at or before
     /// `occurred_at`, but not after now, and of a type that does not outlive its event. Returns how many.
     ///
-    /// All in one statement: where that fails, as at a time-out or a row that something else of the database refuses to lose, none is
+    /// All in one statement: where that fails, as at a timeout or a row that something else of the database refuses to lose, none is
     /// deleted. The worker would go on in steps.
     ///
     /// # Errors

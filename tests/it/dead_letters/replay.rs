@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use lapin::BasicProperties;
-use lapin::types::FieldTable;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -191,17 +190,7 @@ async fn interrupted_or_killed_no_dead_letter_is_lost() {
 async fn unroutable_dead_letter_stays() {
     let world = World::with_queues().await;
     let ids = world.add_dead_letters(2, "attempts_exhausted").await;
-    let (connection, channel) = world.channel().await;
-    channel
-        .queue_unbind(
-            world.queue.as_str().into(),
-            world.exchange.as_str().into(),
-            "event.status.#".into(),
-            FieldTable::default(),
-        )
-        .await
-        .unwrap();
-    connection.close(200, "done".into()).await.ok();
+    world.unbind_queue().await;
     let replay = world.run(&["dlq", "replay", "--yes"]).await;
     assert_eq!((replay.code, replay.json()["replayed"].as_u64()), (1, Some(0)), "{replay:?}");
     assert_eq!(replay.json()["failed"], 2, "{replay:?}");

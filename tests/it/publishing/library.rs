@@ -86,10 +86,7 @@ async fn rejected_messages_cost_their_neighbours_nothing_and_are_not_sent_again_
 async fn unroutable_is_told_at_once() {
     let world = World::new().await;
     world.worker().await.stop().await;
-    let (connection, channel) = world.channel().await;
-    let (queue, exchange) = (world.queue.as_str().into(), world.exchange.as_str().into());
-    channel.queue_unbind(queue, exchange, "event.status.#".into(), Default::default()).await.unwrap();
-    connection.close(200, "done".into()).await.ok();
+    world.unbind_queue().await;
     let answer = publisher(&world).publish(&message(Uuid::new_v4())).await;
     assert!(matches!(answer, Err(PublishError::Unroutable { .. })), "{answer:?}");
 }

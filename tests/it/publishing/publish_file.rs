@@ -84,24 +84,9 @@ async fn interrupted_it_says_where_to_go_on() {
 #[tokio::test]
 async fn unroutable_line_is_named_and_all_before_it_are_published() {
     let world = World::with_queues().await;
-    let (connection, channel) = world.channel().await;
-    // Only offers have a queue: the others are unroutable.
-    let unbind = channel.queue_unbind(
-        world.queue.as_str().into(),
-        world.exchange.as_str().into(),
-        "event.status.#".into(),
-        FieldTable::default(),
-    );
-    unbind.await.unwrap();
-    let bind = channel.queue_bind(
-        world.queue.as_str().into(),
-        world.exchange.as_str().into(),
-        "event.status.option".into(),
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    bind.await.unwrap();
-    connection.close(200, "done".into()).await.ok();
+    // Only options have a queue: the others are unroutable.
+    world.unbind_queue().await;
+    world.bind_queue("event.status.option").await;
     let mut all = lines(6_000);
     for n in [4_500, 4_600, 5_900] {
         all[n] = all[n].replace("option", "lead");

@@ -34,7 +34,7 @@ async fn alternately(
     (of(0), of(1))
 }
 
-/// A round trip takes 100 ms, so one call after another would take 100 s and run into the time-out.
+/// A round trip takes 100 ms, so one call after another would take 100 s and run into the timeout.
 #[tokio::test]
 async fn thousand_tasks_share_a_connection_and_its_round_trips() {
     let (world, proxy, publisher) = by_proxy().await;
@@ -77,18 +77,8 @@ async fn cancelled_calls_cost_neither_the_connection_nor_other_calls() {
 #[tokio::test]
 async fn each_call_has_its_own_message_returned() {
     let (world, _proxy, publisher) = by_proxy().await;
-    let (connection, channel) = world.channel().await;
-    let (queue, exchange) = (world.queue.as_str(), world.exchange.as_str());
-    let bound = channel.queue_bind(
-        queue.into(),
-        exchange.into(),
-        "event.status.confirmed".into(),
-        Default::default(),
-        Default::default(),
-    );
-    bound.await.unwrap();
-    channel.queue_unbind(queue.into(), exchange.into(), "event.status.#".into(), Default::default()).await.unwrap();
-    connection.close(200, "done".into()).await.ok();
+    world.bind_queue("event.status.confirmed").await;
+    world.unbind_queue().await;
     let (confirmed, lead) = alternately(&publisher, 200).await;
     assert!(confirmed.iter().all(Result::is_ok), "{confirmed:?}");
     assert!(lead.iter().all(|result| matches!(result, Err(PublishError::Unroutable { .. }))), "{lead:?}");

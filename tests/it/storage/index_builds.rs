@@ -1,4 +1,4 @@
-//! `migrate` builds its indexes without blocking anybody, whatever time-outs the role or a pooler sets.
+//! `migrate` builds its indexes without blocking anybody, whatever timeouts the role or a pooler sets.
 
 use crate::support::{BACKEND_TABLES, Running, SEED, SEED_INDEXES, Servers, World, eventually, finish};
 
@@ -25,14 +25,14 @@ async fn role_with_a_time_out_still_builds_its_indexes() {
             "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'secret'; ALTER ROLE {role} SET statement_timeout = '500ms'"
         ))
         .await;
-    // The build waits for this one for longer than the role's time-out.
+    // The build waits for this one for longer than the role's timeout.
     let mut writer = world.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE public.snapshots IN ROW EXCLUSIVE MODE").execute(&mut *writer).await.unwrap();
     let (_, host) = world.database_url.split_once('@').unwrap();
     let mut command = world.program(&["migrate"]);
     command.env("DATABASE_URL", format!("postgres://{role}:secret@{host}"));
     let migrate = Running::start(command);
-    eventually("the build to take longer than the time-out", async || {
+    eventually("the build to take longer than the timeout", async || {
         sqlx::query_scalar::<_, bool>(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
              AND query LIKE '%CREATE INDEX CONCURRENTLY%' AND pid <> pg_backend_pid() AND now() - query_start > interval '1 s')",

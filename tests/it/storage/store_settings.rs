@@ -1,4 +1,4 @@
-//! The library's store: its connections, its time-outs, what a call costs, and which errors pass.
+//! The library's store: its connections, its timeouts, what a call costs, and which errors pass.
 
 use std::time::Duration;
 

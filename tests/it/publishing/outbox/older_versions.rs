@@ -1,7 +1,5 @@
 //! `migrate` replaces a trigger that an older version installed.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use crate::support::{Running, World, eventually};
@@ -100,7 +98,10 @@ async fn migrate_tells_of_an_older_trigger_whose_columns_have_other_names() {
     let worker = world.worker().await;
     let outdated = "the outbox's trigger is outdated: run `outbox install` again";
     eventually("the worker to say so", async || !worker.logged(outdated).is_empty()).await;
-    tokio::time::sleep(Duration::from_secs(2)).await; // the outbox is read several times
+    // From one renewal to the next the outbox is read several times.
+    let (_, given) = world.outbox_lease_after(None).await;
+    let (_, renewed) = world.outbox_lease_after(Some(given)).await;
+    world.outbox_lease_after(Some(renewed)).await;
     assert_eq!(worker.logged(outdated).len(), 1, "once");
     worker.stop().await;
     let again = world.run(&["outbox", "install", "--status-column", "state"]).await.json();

@@ -1,7 +1,5 @@
 //! The records of an event are published in the order of its changes.
 
-use lapin::types::FieldTable;
-
 use crate::support::{World, eventually};
 
 #[tokio::test]
@@ -42,16 +40,7 @@ async fn later_record_of_an_event_does_not_overtake_one_that_was_read_at_the_sam
     world.install_outbox().await;
     let worker = world.worker().await;
     let queue = world.own_queue(&world.exchange, &["event.status.confirmed"]).await;
-    let (connection, channel) = world.channel().await;
-    channel
-        .queue_unbind(
-            world.queue.as_str().into(),
-            world.exchange.as_str().into(),
-            "event.status.#".into(),
-            FieldTable::default(),
-        )
-        .await
-        .unwrap();
+    world.unbind_queue().await;
     let (event, marker) = (world.event().await, world.event().await);
     world
         .sql(format!(
@@ -73,7 +62,6 @@ async fn later_record_of_an_event_does_not_overtake_one_that_was_read_at_the_sam
     let (statuses, _) = world.take_statuses(&queue).await;
     assert_eq!(statuses[&event.to_string()], ["lead", "confirmed"]);
     assert_eq!(statuses[&marker.to_string()], ["confirmed", "option"]);
-    connection.close(200, "done".into()).await.ok();
 }
 
 #[tokio::test]
