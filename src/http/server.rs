@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
-use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +19,7 @@ use super::{health, metrics};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
 
-/// Probes, Prometheus and a person need a handful. Beyond this the oldest connection is closed.
+/// Probes, Prometheus and a person need a handful. Beyond this the oldest connection without a request is closed.
 const MOST_CONNECTIONS: usize = 128;
 /// Before a connection is closed to make room, so that a client on a busy machine gets time to ask, and one that connects again and again
 /// is slowed down: 6,400 per second.
@@ -76,8 +78,8 @@ impl Server {
     /// Serves as long as the process lives: during a soft stop the probes still need an answer. One request per connection, and
     /// no client keeps one for long.
     ///
-    /// At the limit, the oldest connection is closed: a probe is answered in a millisecond, so the oldest is one that idles or
-    /// is slow. No limit per address: a flood from the probes' own machine would shut out the probes.
+    /// At the limit, the oldest connection that has not sent its request is closed: a probe sends it at once, so this is one
+    /// that idles or is slow. No limit per address: a flood from the probes' own machine would shut out the probes.
     pub async fn run(self) {
         let mut connections = Connections::default();
         let mut failing = false;
@@ -86,15 +88,15 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     failing = false;
-                    connections.add(serve(stream, self.router.clone()));
+                    connections.add(stream, self.router.clone());
                 }
                 Err(error) => {
                     if !failing {
                         tracing::warn!(%error, "could not accept an HTTP connection; logged once until it succeeds");
                     }
                     failing = true;
-                    // Usually there are no file descriptors left, and the oldest connection has one.
-                    connections.close_oldest().await;
+                    // Usually there are no file descriptors left, and each connection has one.
+                    connections.close_one().await;
                 }
             }
             // Accepted connections are served before more are accepted.
@@ -103,41 +105,57 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+/// `asked` becomes true as soon as the request is there.
+async fn serve(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(MOST_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     timeout(CONNECTION_AT_MOST, connection).await.ok(); // a client that went away does not matter
+}
+
+struct Connection {
+    since: Instant,
+    asked: Arc<AtomicBool>,
+    task: AbortHandle,
 }
 
 /// The open connections, the oldest first.
 #[derive(Default)]
-struct Connections(VecDeque<(Instant, AbortHandle)>);
+struct Connections(VecDeque<Connection>);
 
 impl Connections {
     #[expect(
         clippy::disallowed_methods,
-        reason = "tracked here: aborted when it is the oldest, and bounded by a timeout"
+        reason = "tracked here: aborted when room is needed, and bounded by a timeout"
     )]
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.0.push_back((Instant::now(), tokio::spawn(connection).abort_handle()));
+    fn add(&mut self, stream: TcpStream, router: Router) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(serve(stream, router, Arc::clone(&asked))).abort_handle();
+        self.0.push_back(Connection { since: Instant::now(), asked, task });
     }
 
     async fn make_room(&mut self) {
-        self.0.retain(|(_, connection)| !connection.is_finished());
+        self.0.retain(|connection| !connection.task.is_finished());
         if self.0.len() >= MOST_CONNECTIONS {
-            self.close_oldest().await;
+            self.close_one().await;
         }
     }
 
-    /// Closes it after its minimum time. If none is open, waits: that may help.
-    async fn close_oldest(&mut self) {
-        if let Some((since, connection)) = self.0.pop_front() {
-            sleep_until(since + SPARED_FOR).await;
-            connection.abort();
+    /// Closes the oldest that has not sent its request, after its minimum time. Where all have, the oldest: it reads its answer
+    /// too slowly. If none is open, waits: that may help.
+    async fn close_one(&mut self) {
+        let idle = self.0.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
+        if let Some(connection) = self.0.remove(idle.unwrap_or(0)) {
+            sleep_until(connection.since + SPARED_FOR).await;
+            connection.task.abort();
         } else {
             sleep(SPARED_FOR).await;
         }

