@@ -158,7 +158,7 @@
 //! | `doctor` | what can be wrong with a deployment, each with its fix |
 //! | `http` | health and metrics |
 //! | `cli` | one file per command; `run` is the only place where everything is put together |
-//! | `terminal` | text laid out for a terminal (pure) |
+//! | `terminal` | text laid out for a terminal, and the progress bar |
 //! | `telemetry` | logs, metrics, health |
 //! | `config` | flags and environment variables, one file per topic |
 //! | `lifecycle` | signals, soft and hard stop, tracked tasks |

@@ -5,10 +5,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::database::open;
-use super::one_pass::{Outcome, one_pass};
+use super::one_pass::{end, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{CapOption, DatabaseOptions, RateOption};
-use crate::passes::{CapEviction, DryRun};
+use crate::passes::{CapEviction, DryRun, ManualReport};
 use crate::storage::Excess;
 use crate::terminal::Table;
 
@@ -33,7 +33,7 @@ pub(super) struct Options {
 #[derive(Debug, Serialize)]
 struct Answer {
     #[serde(flatten)]
-    outcome: Outcome,
+    report: ManualReport,
     max_snapshots_per_team: u32,
     teams: Vec<Excess>,
 }
@@ -45,20 +45,16 @@ impl Options {
         let pass = CapEviction { cap, team: self.team };
         let teams = pass.preview(&database).await?;
         let would_delete = teams.iter().map(|team| team.excess.unsigned_abs()).sum();
-        let outcome = if self.confirm.yes {
-            Outcome::of(would_delete, one_pass(&database, &pass, self.rate.per_second(), would_delete).await?)
-        } else {
-            Outcome::preview(would_delete)
-        };
+        let report = one_pass(&database, &pass, self.confirm, self.rate.per_second(), would_delete).await?;
         database.close().await;
-        let answer = Answer { outcome, max_snapshots_per_team: cap, teams };
+        let answer = Answer { report, max_snapshots_per_team: cap, teams };
         self.output.print(&answer, |answer| {
             let rows = Table::new(["team", "snapshots", "above the cap"]);
             let rows = answer.teams.iter().fold(rows, |rows, team| {
                 rows.row([team.team_id.to_string(), team.snapshots.to_string(), team.excess.to_string()])
             });
-            rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.outcome.footer()))
+            rows.footer(format!("the cap is {}; {}", answer.max_snapshots_per_team, answer.report))
         })?;
-        answer.outcome.end()
+        end(answer.report)
     }
 }

@@ -1,12 +1,9 @@
 //! The only place that prints: answers to stdout, everything else to stderr.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
@@ -166,24 +163,6 @@ pub(super) fn one_line(error: &anyhow::Error) -> String {
 /// Prints clap's help to stdout, or its error to stderr.
 pub(super) fn clap_error(error: &clap::Error) {
     error.print().ok();
-}
-
-/// A progress bar on a terminal, nothing elsewhere. Without a length it counts.
-pub(super) fn progress(length: Option<u64>, unit: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(length, target);
-    let template = if length.is_some() {
-        format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{rate}}, {{eta}} left")
-    } else {
-        format!("{{spinner}} {{pos}} {unit}, {{rate}}")
-    };
-    if let Ok(style) = ProgressStyle::with_template(&template) {
-        let rate =
-            |state: &ProgressState, out: &mut dyn fmt::Write| write!(out, "{:.0}/s", state.per_sec()).unwrap_or(());
-        bar.set_style(style.with_key("rate", rate));
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 #[cfg(test)]

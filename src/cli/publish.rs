@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use super::arguments::{rfc3339, uuid};
 use super::interrupt::stop_on_signals;
-use super::output::{OutputOptions, progress, write_stdout};
+use super::output::{OutputOptions, write_stdout};
 use crate::broker::{BrokerAddress, Outgoing, Publisher};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::message::{EventStatus, StatusMessage};
 use crate::publish_file::FilePublication;
-use crate::terminal::{Table, counted, if_it_fits};
+use crate::terminal::{Table, counted, if_it_fits, progress};
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
 #[derive(Debug, Args)]

@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::database::open;
-use super::one_pass::{Outcome, one_pass};
+use super::one_pass::{end, one_pass};
 use super::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, RateOption};
-use crate::passes::{DryRun, TtlSweep};
+use crate::passes::{DryRun, ManualReport, TtlSweep};
 use crate::storage::Expired;
 use crate::terminal::{Table, rounded_duration};
 
@@ -27,7 +27,7 @@ pub(super) struct Options {
 #[derive(Debug, Serialize)]
 struct Answer {
     #[serde(flatten)]
-    outcome: Outcome,
+    report: ManualReport,
     expired: Expired,
 }
 
@@ -36,13 +36,9 @@ impl Options {
         let database = open(&self.database, 2).await?;
         let expired = TtlSweep.preview(&database).await?;
         let would_delete = expired.rows.unsigned_abs();
-        let outcome = if self.confirm.yes {
-            Outcome::of(would_delete, one_pass(&database, &TtlSweep, self.rate.per_second(), would_delete).await?)
-        } else {
-            Outcome::preview(would_delete)
-        };
+        let report = one_pass(&database, &TtlSweep, self.confirm, self.rate.per_second(), would_delete).await?;
         database.close().await;
-        let answer = Answer { outcome, expired };
+        let answer = Answer { report, expired };
         self.output.print(&answer, |answer| {
             let oldest = match answer.expired {
                 Expired { rows: 0, .. } => "none".to_owned(),
@@ -50,8 +46,8 @@ impl Options {
             };
             Table::new(["expired", "oldest"])
                 .row([answer.expired.rows.to_string(), oldest])
-                .footer(answer.outcome.footer())
+                .footer(answer.report.to_string())
         })?;
-        answer.outcome.end()
+        end(answer.report)
     }
 }

@@ -7,10 +7,11 @@ use indicatif::ProgressBar;
 use super::filter::FilterOptions;
 use crate::broker::{BrokerAddress, Topology};
 use crate::cli::interrupt::stop_on_signals;
-use crate::cli::output::{OutputOptions, progress};
+use crate::cli::output::OutputOptions;
 use crate::config::{BrokerOptions, TopologyMode};
 use crate::dead_letters::{DeadLetters, Progress};
 use crate::setting::ConfigError;
+use crate::terminal::progress;
 
 /// What each dlq command takes.
 #[derive(Debug, Args)]

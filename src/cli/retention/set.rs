@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::list::at_event_end;
 use crate::cli::database::{explained, open};
 use crate::cli::interrupt::stop_on_signals;
-use crate::cli::output::{ConfirmOptions, OutputOptions, progress};
+use crate::cli::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, parse_whole_seconds};
 use crate::passes::{RestampEnd, RestampReport, Retention, RetentionChange, RetentionPreview};
 use crate::storage::Database;
-use crate::terminal::{Table, duration};
+use crate::terminal::{Table, duration, progress};
 
 /// Changes the policy for a type
 ///

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::cli::arguments::uuid;
 use crate::cli::interrupt::stop_on_signals;
-use crate::cli::output::{OutputOptions, progress};
+use crate::cli::output::OutputOptions;
 use crate::config::DatabaseOptions;
 use crate::import::{ImportReport, Importer};
 use crate::storage::Database;
-use crate::terminal::{Table, counted, if_it_fits, text};
+use crate::terminal::{Table, counted, if_it_fits, progress, text};
 
 /// Moves the backend's local store (page_snapshots/snapshots.json) into the table
 ///
