@@ -59,6 +59,15 @@ pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     })
 }
 
+/// Reads a type of snapshot: any text that cannot be a slip.
+pub(super) fn snapshot_type(text: &str) -> Result<String, String> {
+    if text.trim() == text && !text.is_empty() && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("a type as it stands in snapshot_type, or *".to_owned())
+    }
+}
+
 /// A misspelt variable would be ignored silently. Not an error: Kubernetes sets variables of its own for a service
 /// that happens to be called `lifecycle`.
 fn warn_of_unknown_variables(command: &Command) {

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::dry_run::DryRun;
 use super::restamp::{RestampPass, RestampReport};
+use super::retention::Retention;
 use crate::lifecycle::Stop;
-use crate::storage::{Database, Restamp, RowsOfType, StorageError, TypeRetention};
+use crate::storage::{Database, Restamp, RowsOfType, StorageError};
 
 /// A change of what applies to a type of snapshot, and the restamp of its existing rows.
 #[derive(Debug)]
@@ -18,15 +19,6 @@ pub struct RetentionChange {
     pub keep_after_event: Option<bool>,
     /// Whether existing rows get the new TTL.
     pub restamp: bool,
-}
-
-/// What applies to a type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Retention {
-    /// From `created_at` to `expires_at`.
-    pub ttl_seconds: u64,
-    /// Whether snapshots of the type outlive their event.
-    pub keep_after_event: bool,
 }
 
 /// What a change would do: the dry run.
@@ -112,17 +104,5 @@ impl RetentionChange {
 
     fn restamp_pass(&self, after: Retention) -> RestampPass<'_> {
         RestampPass { snapshot_type: &self.snapshot_type, ttl: after.ttl() }
-    }
-}
-
-impl Retention {
-    /// As the policy's row has it.
-    #[must_use]
-    pub const fn of(row: &TypeRetention) -> Self {
-        Self { ttl_seconds: row.ttl.as_secs(), keep_after_event: row.keep_after_event }
-    }
-
-    const fn ttl(self) -> Duration {
-        Duration::from_secs(self.ttl_seconds)
     }
 }
