@@ -22,7 +22,6 @@ mod run;
 mod snapshots;
 mod sweep;
 mod usage_error;
-mod worker_options;
 
 use std::process::ExitCode;
 

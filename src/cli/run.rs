@@ -3,8 +3,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::worker_options::WorkerOptions;
 use crate::broker::{BrokerAddress, QueueWatch, Topology};
+use crate::config::WorkerOptions;
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::monitor::Monitor;

@@ -14,6 +14,7 @@ mod percent;
 mod process;
 mod secret_files;
 mod variables;
+mod worker;
 
 pub(crate) use broker::name as broker_name;
 pub use broker::{BrokerOptions, MessageOptions, TopologyMode};
@@ -27,3 +28,4 @@ pub use percent::parse_percent;
 pub use process::{Environment, ProcessOptions};
 pub use secret_files::{SecretFileError, values_from_files};
 pub use variables::{variable, variable_names, variable_of};
+pub use worker::WorkerOptions;

@@ -101,6 +101,14 @@ impl CheckId {
         [Self::Configuration].into_iter().chain(database).chain(rabbitmq)
     }
 
+    /// All of them with what they check, for the help.
+    #[must_use]
+    pub fn list() -> String {
+        let longest = Self::all().map(|check| check.as_str().len()).max().unwrap_or_default();
+        let lines = Self::all().map(|check| format!("  {check:<longest$}  {}\n", check.description()));
+        format!("Checks:\n{}", lines.collect::<String>())
+    }
+
     /// The name, in the table and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -10,14 +10,11 @@
 mod check_id;
 mod checks;
 mod database;
+mod examine;
 mod expectations;
 mod finding;
 mod rabbitmq;
 mod report;
 
 pub use check_id::CheckId;
-pub use database::{PassIntervals, examine_database};
-pub use expectations::BrokerExpectations;
-pub use finding::Finding;
-pub use rabbitmq::examine_rabbitmq;
-pub use report::Report;
+pub use examine::examine;
