@@ -13,7 +13,11 @@ mod publish;
 mod relay;
 mod report;
 mod status;
+mod table_name;
+mod uninstall;
 mod walk;
 
 pub use relay::Relay;
 pub use status::OutboxStatus;
+pub use table_name::TableName;
+pub use uninstall::{Uninstall, UninstallError};

@@ -3,10 +3,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::status::{NEEDED, show};
-use super::table_name::TableName;
 use crate::cli::database::{explained, open};
 use crate::cli::output::OutputOptions;
 use crate::config::{DatabaseOptions, broker_name};
+use crate::outbox::TableName;
 use crate::storage::{OutboxColumns, OutboxError, OutboxSource};
 
 /// Installs the trigger, or replaces it with other columns
@@ -50,7 +50,7 @@ impl Install {
             exchange: self.exchange,
         };
         match database.outbox_install(&source).await {
-            Ok(()) => show(database, self.output, "status changes are recorded from now on").await,
+            Ok(()) => show(database, self.output, "status changes are recorded from now on\n").await,
             Err(OutboxError::Storage(error)) => Err(explained(error, NEEDED)),
             Err(error) => Err(error.into()),
         }

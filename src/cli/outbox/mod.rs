@@ -2,7 +2,6 @@
 
 mod install;
 mod status;
-mod table_name;
 mod uninstall;
 
 use std::process::ExitCode;

@@ -1,8 +1,10 @@
 /// A table, with its schema unless that is public.
 #[derive(Debug, Clone)]
-pub(super) struct TableName {
-    pub(super) schema: String,
-    pub(super) name: String,
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The name without it.
+    pub name: String,
 }
 
 impl From<&str> for TableName {
