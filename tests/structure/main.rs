@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use imports::Imports;
-use source::{root, sources};
+use source::{root, sources, texts};
 
 /// From the bottom to the top: a module imports from its own layer and those before it, never from one behind it.
 const LAYERS: [&[&str]; 6] = [
@@ -32,6 +32,15 @@ const HOMES: [(&str, &[&str]); 7] = [
 
 const MOST_LINES: usize = 300;
 const MOST_LINES_OF_COMMANDS: usize = 2600;
+
+/// SQL of the program that has as many lines, or more, is a file.
+const LINES_OF_AN_SQL_FILE: usize = 4;
+
+/// What SQL begins with.
+const SQL_VERBS: [&str; 18] = [
+    "ALTER", "ANALYZE", "BEGIN", "COPY", "CREATE", "DELETE", "DO", "DROP", "EXPLAIN", "GRANT", "INSERT", "LOCK",
+    "REVOKE", "SELECT", "SET", "TRUNCATE", "UPDATE", "WITH",
+];
 
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helpers", "misc"];
@@ -127,6 +136,23 @@ fn tests_import_fixtures_and_not_each_other() {
         wrong.extend(imports.map(|line| format!("{}: {}", source.path, line.trim())));
     }
     assert!(wrong.is_empty(), "fixtures are for tests/support: {wrong:#?}");
+}
+
+#[test]
+fn sql_of_several_lines_is_raw_and_from_four_lines_on_a_file_of_the_program() {
+    let mut wrong = Vec::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        for text in texts(&source.text) {
+            let sql = text.written.trim();
+            let (begins, lines) = (sql.lines().next().unwrap_or_default(), sql.lines().count());
+            let is_sql = begins.split_whitespace().next().is_some_and(|verb| SQL_VERBS.contains(&verb));
+            let is_long = source.path.starts_with("src/") && lines >= LINES_OF_AN_SQL_FILE;
+            if is_sql && (is_long || lines > 1 && !text.is_raw) {
+                wrong.push(format!("{}: {begins}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

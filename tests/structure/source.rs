@@ -50,22 +50,42 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
 
 /// The names and signs of a program, without comments, texts and whatever is only compiled for tests.
 pub fn tokens(text: &str) -> Vec<String> {
-    without_tests(&all_tokens(text))
+    without_tests(&read(text).0)
 }
 
-fn all_tokens(text: &str) -> Vec<String> {
+/// The texts of a program, as they are written between their quotes.
+pub fn texts(text: &str) -> Vec<Text> {
+    read(text).1
+}
+
+pub struct Text {
+    pub written: String,
+    pub is_raw: bool,
+}
+
+/// The tokens, and the texts between them.
+fn read(text: &str) -> (Vec<String>, Vec<Text>) {
     let characters: Vec<char> = text.chars().collect();
-    let mut tokens = Vec::new();
+    let (mut tokens, mut texts) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(&character) = characters.get(at) {
         let next = characters.get(at + 1).copied();
         match character {
             '/' if next == Some('/') => at = behind(&characters, at, "\n"),
             '/' if next == Some('*') => at = behind(&characters, at, "*/"),
-            '"' => at = behind_text(&characters, at),
+            '"' => {
+                let end = behind_text(&characters, at);
+                texts.push(Text { written: characters[at + 1..end - 1].iter().collect(), is_raw: false });
+                at = end;
+            }
             'r' if raw_text(&characters, at).is_some() => {
                 let hashes = raw_text(&characters, at).unwrap_or_default();
-                at = behind(&characters, at + hashes + 2, &format!("\"{}", "#".repeat(hashes)));
+                let end = behind(&characters, at + hashes + 2, &format!("\"{}", "#".repeat(hashes)));
+                texts.push(Text {
+                    written: characters[at + hashes + 2..end - hashes - 1].iter().collect(),
+                    is_raw: true,
+                });
+                at = end;
             }
             // A character, or else a lifetime.
             '\'' if next == Some('\\') => at = behind(&characters, at + 3, "'"),
@@ -88,7 +108,7 @@ fn all_tokens(text: &str) -> Vec<String> {
             }
         }
     }
-    tokens
+    (tokens, texts)
 }
 
 /// The number of `#` of a raw text that begins here.
@@ -165,4 +185,14 @@ fn comments_texts_and_tests_are_left_out() {
     "##;
     let left = tokens(text).join(" ");
     assert_eq!(left, "use a :: b ; fn f < ' a > ( ) - > char { g ( , , , ) ; } fn k ( ) { }");
+}
+
+#[test]
+fn texts_are_what_stands_between_their_quotes() {
+    let found = texts(
+        r##"f("a\
+        b", /* "c" */ r#"d "e" "#, r"", '"', "g \" h")"##,
+    );
+    let found: Vec<_> = found.iter().map(|text| (text.written.as_str(), text.is_raw)).collect();
+    assert_eq!(found, [("a\\\n        b", false), ("d \"e\" ", true), ("", true), ("g \\\" h", false)]);
 }

@@ -6,27 +6,11 @@ use super::{Snapshot, World};
 /// What a trigger of the backend may raise: an exception, and what looks like an outage, a conflict, a timeout.
 const RAISES: [&str; 9] = ["P0001", "08006", "40001", "40P01", "53100", "57014", "57P01", "58030", "XX000"];
 
-/// Raises where the type is a SQLSTATE, keeps a `contract`, takes six seconds for a `slow` one, and 0.6 s for an `album`.
-const TRIGGER: &str = "
-    CREATE FUNCTION public.guard() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        CASE OLD.snapshot_type
-            WHEN 'contract' THEN RETURN NULL;
-            WHEN 'slow' THEN PERFORM pg_sleep(6);
-            WHEN 'album' THEN PERFORM pg_sleep(0.6);
-            WHEN 'offer', 'viewed' THEN NULL;
-            ELSE RAISE EXCEPTION 'not this one' USING ERRCODE = OLD.snapshot_type;
-        END CASE;
-        RETURN OLD;
-    END $$;
-    CREATE TRIGGER guard BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.guard();
-    CREATE TABLE public.page_views (snapshot_id UUID NOT NULL REFERENCES public.snapshots (id));";
-
 impl World {
     /// Makes the type of a row decide whether it can be deleted: an `offer` can, a `viewed` row is referred to, and for the others see
     /// the trigger.
     pub async fn guard_rows(&self) {
-        self.sql(TRIGGER).await;
+        self.sql(include_str!("guard_rows.sql")).await;
     }
 
     /// Rows in the order of their age, each of the given type, all expired.

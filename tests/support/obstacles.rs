@@ -31,21 +31,25 @@ impl World {
             Obstacle::Keeps => "keeps",
             Obstacle::Referenced => {
                 self.sql(format!(
-                    "CREATE TABLE IF NOT EXISTS public.refers (id UUID REFERENCES public.snapshots (id));
-                     INSERT INTO public.refers SELECT id FROM public.snapshots WHERE id = '{row}' FOR KEY SHARE SKIP LOCKED"
+                    r"
+                        CREATE TABLE IF NOT EXISTS public.refers (id UUID REFERENCES public.snapshots (id));
+                        INSERT INTO public.refers SELECT id FROM public.snapshots
+                            WHERE id = '{row}' FOR KEY SHARE SKIP LOCKED"
                 ))
                 .await;
                 return;
             }
         };
         self.sql(format!(
-            "CREATE OR REPLACE FUNCTION public.obstacle() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN
-                 IF TG_ARGV[0] = 'keeps' THEN RETURN NULL; END IF;
-                 RAISE EXCEPTION 'not this one' USING ERRCODE = TG_ARGV[0];
-             END $$;
-             CREATE OR REPLACE TRIGGER obstacle_{} BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.id = '{row}')
-                 EXECUTE FUNCTION public.obstacle('{argument}')",
+            r"
+                CREATE OR REPLACE FUNCTION public.obstacle() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF TG_ARGV[0] = 'keeps' THEN RETURN NULL; END IF;
+                    RAISE EXCEPTION 'not this one' USING ERRCODE = TG_ARGV[0];
+                END $$;
+                CREATE OR REPLACE TRIGGER obstacle_{} BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW WHEN (OLD.id = '{row}')
+                    EXECUTE FUNCTION public.obstacle('{argument}')",
             row.simple()
         ))
         .await;
@@ -55,9 +59,10 @@ impl World {
     pub async fn clear_obstacles(&self) {
         // Locked in the order in which a delete does.
         self.sql(
-            "SET client_min_messages = warning;
-             BEGIN; LOCK TABLE public.snapshots; DROP TABLE IF EXISTS public.refers;
-             DROP FUNCTION IF EXISTS public.obstacle CASCADE; COMMIT",
+            r"
+                SET client_min_messages = warning;
+                BEGIN; LOCK TABLE public.snapshots; DROP TABLE IF EXISTS public.refers;
+                DROP FUNCTION IF EXISTS public.obstacle CASCADE; COMMIT",
         )
         .await;
     }
@@ -68,8 +73,9 @@ impl World {
             Policy::SelectNothing => format!("ALTER POLICY {role}_select ON public.snapshots USING (false)"),
             Policy::DeleteNothing => format!("ALTER POLICY {role}_delete ON public.snapshots USING (false)"),
             Policy::LockNothing => format!("ALTER POLICY {role}_lock ON public.snapshots USING (false)"),
-            Policy::Half => "DROP POLICY IF EXISTS half ON public.snapshots;
-                 CREATE POLICY half ON public.snapshots AS RESTRICTIVE USING (hashtext(id::text) % 2 = 0)"
+            Policy::Half => r"
+                DROP POLICY IF EXISTS half ON public.snapshots;
+                CREATE POLICY half ON public.snapshots AS RESTRICTIVE USING (hashtext(id::text) % 2 = 0)"
                 .to_owned(),
         })
         .await;
@@ -78,11 +84,12 @@ impl World {
     /// Shows all rows to the role again.
     pub async fn show_rows(&self, role: &str) {
         self.sql(format!(
-            "SET client_min_messages = warning;
-             ALTER POLICY {role}_select ON public.snapshots USING (true);
-             ALTER POLICY {role}_delete ON public.snapshots USING (true);
-             ALTER POLICY {role}_lock ON public.snapshots USING (true);
-             DROP POLICY IF EXISTS half ON public.snapshots"
+            r"
+                SET client_min_messages = warning;
+                ALTER POLICY {role}_select ON public.snapshots USING (true);
+                ALTER POLICY {role}_delete ON public.snapshots USING (true);
+                ALTER POLICY {role}_lock ON public.snapshots USING (true);
+                DROP POLICY IF EXISTS half ON public.snapshots"
         ))
         .await;
     }

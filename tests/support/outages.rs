@@ -5,9 +5,12 @@ impl World {
     /// documentation: 53100, `disk_full`).
     pub async fn fill_disk(&self) {
         self.sql(
-            "CREATE OR REPLACE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-             CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
+            r"
+                CREATE OR REPLACE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device'
+                        USING ERRCODE = '53100'; END $$;
+                CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW EXECUTE FUNCTION public.full_disk()",
         )
         .await;
     }

@@ -28,8 +28,9 @@ impl Template {
         super::world::database(&database_url).migrate().await.expect("migrations apply");
         // A database can be copied while nobody is connected to it.
         let nobody_else = format!(
-            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            r"
+                ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         );
         execute(&admin, nobody_else).await;
         admin.close().await;

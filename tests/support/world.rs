@@ -73,10 +73,9 @@ impl Snapshot {
 }
 
 /// What the backend has before us: as in the note that the project comes from.
-pub const BACKEND_TABLES: &str = "
+pub const BACKEND_TABLES: &str = r"
     CREATE TABLE public.teams (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
-    CREATE TABLE public.events (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
-";
+    CREATE TABLE public.events (id UUID PRIMARY KEY DEFAULT gen_random_uuid());";
 
 impl World {
     /// The backend's tables and all migrations, on the shared servers.
@@ -136,8 +135,9 @@ impl World {
 
     pub async fn insert(&self, snapshot: &Snapshot) -> Uuid {
         sqlx::query_scalar(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at, expires_at) \
-             VALUES ($1, $2, $3, '{}', $4, $5) RETURNING id",
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at, expires_at)
+                VALUES ($1, $2, $3, '{}', $4, $5) RETURNING id",
         )
         .bind(snapshot.team)
         .bind(snapshot.kind)
@@ -152,9 +152,10 @@ impl World {
     /// `count` snapshots of a team, a second apart, the first the oldest. Returns their ids in that order.
     pub async fn insert_many(&self, team: Uuid, count: i32) -> Vec<Uuid> {
         sqlx::query_scalar(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) \
-             SELECT $1, 'offer', '{}', now() - interval '1 day' + make_interval(secs => n), now() + interval '7 days' \
-             FROM generate_series(1, $2) AS n ORDER BY n RETURNING id",
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at)
+                SELECT $1, 'offer', '{}', now() - interval '1 day' + make_interval(secs => n), now() + interval '7 days'
+                FROM generate_series(1, $2) AS n ORDER BY n RETURNING id",
         )
         .bind(team)
         .bind(count)
@@ -172,8 +173,10 @@ impl World {
     /// Makes a trigger of the backend's take this long for each deleted row.
     pub async fn make_each_delete_take(&self, seconds: &str) {
         self.sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();"
+            r"
+                CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
+                CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.slow();"
         ))
         .await;
     }
@@ -181,8 +184,11 @@ impl World {
     /// The same for the rows of one event.
     pub async fn make_deletes_of_event_take(&self, event: Uuid, seconds: &str) {
         self.sql(format!(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
-             CREATE TRIGGER slow BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.slow()"
+            r"
+                CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_sleep({seconds}); RETURN OLD; END';
+                CREATE TRIGGER slow BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.slow()"
         ))
         .await;
     }
@@ -190,8 +196,10 @@ impl World {
     /// Makes a trigger of the backend's keep each row that a DELETE names and for which the condition holds, without an error.
     pub async fn keep_rows(&self, condition: &str) {
         self.sql(format!(
-            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION public.keep()"
+            r"
+                CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                CREATE TRIGGER keep BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION public.keep()"
         ))
         .await;
     }
@@ -199,8 +207,9 @@ impl World {
     /// Ends every session of a worker.
     pub async fn terminate_backends(&self) {
         self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
+            r"
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'snapshot-lifecycle'",
         )
         .await;
     }
@@ -222,8 +231,10 @@ impl World {
     /// Makes a trigger of the backend's refuse every delete of a row.
     pub async fn refuse_deletes(&self) {
         self.sql(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
-             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
+            r"
+                CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+                CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse();",
         )
         .await;
     }

@@ -119,8 +119,9 @@ async fn no_date_that_postgresql_holds_makes_a_command_panic() {
         for expires in dates {
             world
                 .sql(format!(
-                    "INSERT INTO public.snapshots (team_id, event_id, snapshot_type, data, created_at, expires_at) \
-                     VALUES ('{team}', '{event}', 'offer', '{{}}', '{created}', '{expires}')"
+                    r"
+                        INSERT INTO public.snapshots (team_id, event_id, snapshot_type, data, created_at, expires_at)
+                        VALUES ('{team}', '{event}', 'offer', '{{}}', '{created}', '{expires}')"
                 ))
                 .await;
         }

@@ -116,12 +116,17 @@ async fn row_that_the_database_refuses_is_named_and_leaves_the_others() {
     let (team, now) = (world.team().await.to_string(), OffsetDateTime::now_utc());
     world
         .sql(
-            "ALTER TABLE public.snapshots ADD CONSTRAINT modest CHECK (snapshot_type <> 'greedy');
-             CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.snapshot_type = 'outage' THEN RAISE EXCEPTION 'the moon is full' USING ERRCODE = '08006'; END IF;
-                 IF NEW.snapshot_type = 'denied' THEN RAISE EXCEPTION 'not on a Monday' USING ERRCODE = '42501'; END IF;
-                 RETURN NEW; END $$;
-             CREATE TRIGGER odd BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.odd();",
+            r"
+                ALTER TABLE public.snapshots ADD CONSTRAINT modest CHECK (snapshot_type <> 'greedy');
+                CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    CASE NEW.snapshot_type
+                        WHEN 'outage' THEN RAISE EXCEPTION 'the moon is full' USING ERRCODE = '08006';
+                        WHEN 'denied' THEN RAISE EXCEPTION 'not on a Monday' USING ERRCODE = '42501';
+                        ELSE RETURN NEW;
+                    END CASE;
+                END $$;
+                CREATE TRIGGER odd BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.odd();",
         )
         .await;
     let mut entries = serde_json::Map::new();
@@ -183,12 +188,14 @@ async fn role_that_the_backends_own_policies_bind_imports_its_teams_store() {
     let role = format!("importer_{}", Uuid::new_v4().simple());
     world
         .sql(format!(
-            "ALTER TABLE public.events ADD COLUMN team_id UUID; UPDATE public.events SET team_id = '{team}';
-             ALTER TABLE public.events ENABLE ROW LEVEL SECURITY; ALTER TABLE public.teams ENABLE ROW LEVEL SECURITY;
-             CREATE POLICY own ON public.events USING (team_id = current_setting('app.current_team_id')::uuid);
-             CREATE POLICY own ON public.teams USING (id = current_setting('app.current_team_id')::uuid);
-             CREATE ROLE {role} LOGIN PASSWORD 'secret';
-             GRANT SELECT ON public.events, public.teams TO {role}; GRANT SELECT, INSERT ON public.snapshots TO {role}"
+            r"
+                ALTER TABLE public.events ADD COLUMN team_id UUID; UPDATE public.events SET team_id = '{team}';
+                ALTER TABLE public.events ENABLE ROW LEVEL SECURITY; ALTER TABLE public.teams ENABLE ROW LEVEL SECURITY;
+                CREATE POLICY own ON public.events USING (team_id = current_setting('app.current_team_id')::uuid);
+                CREATE POLICY own ON public.teams USING (id = current_setting('app.current_team_id')::uuid);
+                CREATE ROLE {role} LOGIN PASSWORD 'secret';
+                GRANT SELECT ON public.events, public.teams TO {role};
+                GRANT SELECT, INSERT ON public.snapshots TO {role}"
         ))
         .await;
     let store = store(&json!({ "snap_1": entry("snap_1", "offer", Some(event), now) }));

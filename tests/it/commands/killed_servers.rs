@@ -30,10 +30,11 @@ async fn database_killed_half_way_leaves_what_the_same_command_completes() {
     // A backend whose own triggers take their time, so that the command can be half-way.
     world
         .sql(
-            "CREATE FUNCTION public.slowly() RETURNS trigger LANGUAGE plpgsql AS
-                 'BEGIN PERFORM pg_sleep(0.0002); RETURN COALESCE(NEW, OLD); END';
-             CREATE TRIGGER slowly BEFORE INSERT OR UPDATE OR DELETE ON public.snapshots
-                 FOR EACH ROW EXECUTE FUNCTION public.slowly();",
+            r"
+                CREATE FUNCTION public.slowly() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_sleep(0.0002); RETURN COALESCE(NEW, OLD); END';
+                CREATE TRIGGER slowly BEFORE INSERT OR UPDATE OR DELETE ON public.snapshots
+                    FOR EACH ROW EXECUTE FUNCTION public.slowly();",
         )
         .await;
     let store = local_store(3_000);

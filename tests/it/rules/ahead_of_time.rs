@@ -165,12 +165,16 @@ async fn sweep_forgets_what_no_snapshot_depends_on() {
     let between = world.insert(&Snapshot::of(team).event(kept).created_at(applied_at + minute)).await;
     world
         .sql(format!(
-            "INSERT INTO snapshot_lifecycle.applied_ahead SELECT event, team, at + interval '1 min', at
-                 FROM (VALUES ('{kept}'::uuid), ('{gone}')) AS e (event), (VALUES ('{team}'::uuid), (NULL)) AS t (team),
-                      (VALUES ('{applied_at}'::timestamptz)) AS a (at);
-             INSERT INTO snapshot_lifecycle.applied_ahead VALUES (gen_random_uuid(), NULL, now(), now() - interval '1 min');
-             INSERT INTO snapshot_lifecycle.applied_ahead SELECT gen_random_uuid(), NULL, now() - interval '2 h', now() - interval '3 h'
-                 FROM generate_series(1, 12000)"
+            r"
+                INSERT INTO snapshot_lifecycle.applied_ahead SELECT event, team, at + interval '1 min', at
+                    FROM (VALUES ('{kept}'::uuid), ('{gone}')) AS e (event),
+                         (VALUES ('{team}'::uuid), (NULL)) AS t (team),
+                         (VALUES ('{applied_at}'::timestamptz)) AS a (at);
+                INSERT INTO snapshot_lifecycle.applied_ahead
+                    VALUES (gen_random_uuid(), NULL, now(), now() - interval '1 min');
+                INSERT INTO snapshot_lifecycle.applied_ahead
+                    SELECT gen_random_uuid(), NULL, now() - interval '2 h', now() - interval '3 h'
+                    FROM generate_series(1, 12000)"
         ))
         .await;
     assert_eq!(world.run(&["sweep"]).await.code, 0);

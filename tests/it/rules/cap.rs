@@ -85,26 +85,15 @@ async fn while_others_insert_and_delete_no_row_goes_that_has_fewer_than_the_cap_
     let team = world.team().await;
     world.insert_many(team, 60).await;
     // Kept rows cannot be deleted under an eviction, so what its own transaction sees when it ends is the truth.
-    world
-        .sql(
-            "CREATE TABLE public.evictions (deleted BIGINT, left_over BIGINT);
-             CREATE FUNCTION public.judge() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN
-                 IF current_setting('snapshot_lifecycle.rule', true) = 'cap' AND EXISTS (SELECT FROM gone) THEN
-                     INSERT INTO public.evictions SELECT (SELECT count(*) FROM gone), count(*) FROM public.snapshots;
-                 END IF;
-                 RETURN NULL;
-             END $$;
-             CREATE TRIGGER judge AFTER DELETE ON public.snapshots REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.judge();",
-        )
-        .await;
+    world.sql(include_str!("note_evictions.sql")).await;
     let clients = (0..3).map(|_| {
         let pool = world.pool.clone();
         tokio::spawn(async move {
             for _ in 0..60 {
                 sqlx::query(
-                    "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at) \
-                     SELECT $1, 'offer', '{}', now() - random() * interval '1 day' FROM generate_series(1, 5)",
+                    r"
+                        INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at)
+                        SELECT $1, 'offer', '{}', now() - random() * interval '1 day' FROM generate_series(1, 5)",
                 )
                 .bind(team)
                 .execute(&pool)
@@ -154,8 +143,10 @@ async fn every_team_is_checked_however_many_there_are() {
     let world = World::new().await;
     world
         .sql(
-            "INSERT INTO public.teams SELECT gen_random_uuid() FROM generate_series(1, 1200);
-             INSERT INTO public.snapshots (team_id, snapshot_type, data) SELECT id, 'offer', '{}' FROM public.teams, generate_series(1, 3);",
+            r"
+                INSERT INTO public.teams SELECT gen_random_uuid() FROM generate_series(1, 1200);
+                INSERT INTO public.snapshots (team_id, snapshot_type, data)
+                SELECT id, 'offer', '{}' FROM public.teams, generate_series(1, 3);",
         )
         .await;
     let evicted = world.run(&["evict", "--yes", "--max-snapshots-per-team", "2"]).await;

@@ -10,8 +10,9 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
     let (team, event, neighbour) = (world.team().await, world.event().await, world.event().await);
     world
         .sql(format!(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at) \
-             SELECT '{team}', 'offer', '{event}', '{{}}', now() - interval '1 hour' FROM generate_series(1, 6000)"
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
+                SELECT '{team}', 'offer', '{event}', '{{}}', now() - interval '1 hour' FROM generate_series(1, 6000)"
         ))
         .await;
     let other_team = world.team().await;
@@ -28,10 +29,14 @@ async fn event_too_large_for_one_statement_is_emptied_in_several() {
     world.make_each_delete_take("0.001").await;
     world
         .sql(
-            "CREATE TABLE public.transactions (id xid8 PRIMARY KEY);
-             CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
-                 'BEGIN INSERT INTO public.transactions SELECT pg_current_xact_id() ON CONFLICT DO NOTHING; RETURN NULL; END';
-             CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",
+            r"
+                CREATE TABLE public.transactions (id xid8 PRIMARY KEY);
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    INSERT INTO public.transactions SELECT pg_current_xact_id() ON CONFLICT DO NOTHING;
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",
         )
         .await;
     world.insert(&Snapshot::of(team).event(neighbour)).await;
@@ -57,12 +62,18 @@ async fn large_event_loses_every_row_that_can_go_however_many_a_trigger_keeps() 
     // Three seconds for the rows that go, which no single statement is given.
     world
         .sql(format!(
-            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN IF OLD.snapshot_type = 'rooms' THEN RETURN NULL; END IF; PERFORM pg_sleep(0.001); RETURN OLD; END $$;
-             CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.keep();
-             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
-             SELECT '{team}', CASE WHEN n <= 3000 THEN 'offer' ELSE 'rooms' END, '{event}', '{{}}', now() - interval '1 hour'
-             FROM generate_series(1, 14500) AS n"
+            r"
+                CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF OLD.snapshot_type = 'rooms' THEN RETURN NULL; END IF;
+                    PERFORM pg_sleep(0.001);
+                    RETURN OLD;
+                END $$;
+                CREATE TRIGGER keep BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.keep();
+                INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
+                SELECT '{team}', CASE WHEN n <= 3000 THEN 'offer' ELSE 'rooms' END, '{event}', '{{}}',
+                       now() - interval '1 hour'
+                FROM generate_series(1, 14500) AS n"
         ))
         .await;
     let worker = world
@@ -100,8 +111,12 @@ async fn row_that_changes_while_its_event_is_done_in_steps_is_judged_as_it_is_th
     ] {
         // One that nobody is deleting, and that has not been changed.
         let id: uuid::Uuid = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "UPDATE public.snapshots SET {change} WHERE id = (SELECT id FROM public.snapshots WHERE event_id = $1 AND team_id = $2 \
-                 AND snapshot_type = 'offer' AND created_at < now() LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id"
+            r"
+                UPDATE public.snapshots SET {change} WHERE id = (
+                    SELECT id FROM public.snapshots
+                    WHERE event_id = $1 AND team_id = $2 AND snapshot_type = 'offer' AND created_at < now()
+                    LIMIT 1 FOR UPDATE SKIP LOCKED)
+                RETURNING id"
         )))
         .bind(event)
         .bind(team)

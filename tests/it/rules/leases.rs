@@ -84,9 +84,11 @@ async fn what_lies_in_the_future_after_a_step_of_the_databases_clock_delays_no_p
     // As a server leaves it whose clock was an hour ahead of the one that took over.
     world
         .sql(
-            "INSERT INTO snapshot_lifecycle.lease (name, holder, expires_at, completed_at) \
-             SELECT name, gen_random_uuid(), now() + interval '1 hour', now() + interval '1 hour' FROM unnest(ARRAY['ttl', 'cap']) AS name;
-             UPDATE snapshot_lifecycle.delete_budget SET free_at = now() + interval '1 hour'",
+            r"
+                INSERT INTO snapshot_lifecycle.lease (name, holder, expires_at, completed_at)
+                SELECT name, gen_random_uuid(), now() + interval '1 hour', now() + interval '1 hour'
+                FROM unnest(ARRAY['ttl', 'cap']) AS name;
+                UPDATE snapshot_lifecycle.delete_budget SET free_at = now() + interval '1 hour'",
         )
         .await;
     let worker = world

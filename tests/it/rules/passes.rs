@@ -70,10 +70,14 @@ async fn backend_can_see_which_rule_took_a_row() {
     let world = World::new().await;
     world
         .sql(
-            "CREATE TABLE public.audit (rule TEXT);
-             CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN INSERT INTO public.audit VALUES (current_setting('snapshot_lifecycle.rule', true)); RETURN NULL; END $$;
-             CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",
+            r"
+                CREATE TABLE public.audit (rule TEXT);
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    INSERT INTO public.audit VALUES (current_setting('snapshot_lifecycle.rule', true));
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER note AFTER DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note();",
         )
         .await;
     world.insert_expired(1).await;

@@ -82,8 +82,11 @@ async fn row_without_expires_at_gets_its_types_ttl_and_an_explicit_one_is_honour
     }
     world
         .sql(format!(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) VALUES ('{team}', 'old', '{{}}', '2026-01-01Z', NULL), \
-             ('{team}', 'undated', '{{}}', NULL, NULL), ('{team}', 'explicit', '{{}}', now(), '2030-01-01Z')"
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at)
+                VALUES ('{team}', 'old', '{{}}', '2026-01-01Z', NULL),
+                       ('{team}', 'undated', '{{}}', NULL, NULL),
+                       ('{team}', 'explicit', '{{}}', now(), '2030-01-01Z')"
         ))
         .await;
     assert_eq!(world.count("snapshot_type = 'old' AND expires_at = '2026-01-08Z'").await, 1);
@@ -141,8 +144,10 @@ async fn times_that_no_calendar_has_are_swept_or_kept_like_any_other() {
     let team = world.team().await;
     world
         .sql(format!(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, data, expires_at) SELECT '{team}', 'offer', '{{}}', at::timestamptz \
-             FROM unnest('{{-infinity,-infinity,0044-03-15 BC,infinity,294276-12-31}}'::text[]) AS at"
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, data, expires_at)
+                SELECT '{team}', 'offer', '{{}}', at::timestamptz
+                FROM unnest('{{-infinity,-infinity,0044-03-15 BC,infinity,294276-12-31}}'::text[]) AS at"
         ))
         .await;
     let worker = world.worker_with(&[("LIFECYCLE_SWEEP_INTERVAL", "200ms")]).await;

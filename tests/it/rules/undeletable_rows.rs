@@ -107,8 +107,11 @@ async fn what_stops_every_delete_is_no_rows_fault() {
     for code in ["53100", "P0001"] {
         world
             .sql(format!(
-                "CREATE OR REPLACE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '{code}'; END $$;
-                 CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots FOR EACH STATEMENT EXECUTE FUNCTION public.full();",
+                r"
+                    CREATE OR REPLACE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS
+                        $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '{code}'; END $$;
+                    CREATE OR REPLACE TRIGGER full_disk BEFORE DELETE ON public.snapshots
+                        FOR EACH STATEMENT EXECUTE FUNCTION public.full();",
             ))
             .await;
         for arguments in [&["sweep", "--yes"][..], &["evict", "--yes", "--max-snapshots-per-team", "5"]] {
@@ -131,8 +134,9 @@ async fn slow_rows_go_one_by_one_and_one_that_takes_too_long_stays_alone() {
     let team = each.team().await;
     let newest = each.insert_many(team, 2).await;
     each.sql(format!(
-        "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at) \
-         SELECT '{team}', 'album', '{{}}', now() - interval '2 days' FROM generate_series(1, 9)"
+        r"
+            INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at)
+            SELECT '{team}', 'album', '{{}}', now() - interval '2 days' FROM generate_series(1, 9)"
     ))
     .await;
     let mut kinds = ["offer"; 40];

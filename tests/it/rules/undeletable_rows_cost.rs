@@ -104,8 +104,9 @@ async fn pass_that_deletes_nothing_keeps_its_lease() {
     // More teams than are read at once, none above the cap.
     world
         .sql(
-            "WITH made AS (INSERT INTO public.teams SELECT FROM generate_series(1, 501) RETURNING id)
-             INSERT INTO public.snapshots (team_id, snapshot_type, data) SELECT id, 'offer', '{}' FROM made",
+            r"
+                WITH made AS (INSERT INTO public.teams SELECT FROM generate_series(1, 501) RETURNING id)
+                INSERT INTO public.snapshots (team_id, snapshot_type, data) SELECT id, 'offer', '{}' FROM made",
         )
         .await;
     let report = run_with_short_lease(&world, &database, &CapEviction { cap: 3, team: None }).await;
@@ -145,8 +146,10 @@ async fn rows_of_one_instant_that_stay_hide_none_of_the_same_instant() {
     for at in ["-infinity", "2026-01-05Z", "0044-03-15 BC"] {
         world
             .sql(format!(
-                "INSERT INTO public.snapshots (team_id, snapshot_type, data, expires_at) \
-                 SELECT '{team}', CASE WHEN n <= 12 THEN 'contract' ELSE 'offer' END, '{{}}', '{at}' FROM generate_series(1, 15) AS n"
+                r"
+                    INSERT INTO public.snapshots (team_id, snapshot_type, data, expires_at)
+                    SELECT '{team}', CASE WHEN n <= 12 THEN 'contract' ELSE 'offer' END, '{{}}', '{at}'
+                    FROM generate_series(1, 15) AS n"
             ))
             .await;
     }

@@ -100,8 +100,10 @@ async fn words_of_the_database_come_once_and_without_its_source() {
     let expired = world.insert(&Snapshot::of(team).expires_at(time::OffsetDateTime::UNIX_EPOCH)).await;
     world
         .sql(
-            "CREATE FUNCTION public.no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''invoice is not closed''; END';
-             CREATE TRIGGER no BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.no()",
+            r"
+                CREATE FUNCTION public.no() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN RAISE EXCEPTION ''invoice is not closed''; END';
+                CREATE TRIGGER no BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.no()",
         )
         .await;
     let failed = world.run(&["sweep", "--yes"]).await;
@@ -159,9 +161,10 @@ async fn time_out_of_a_whole_transaction_is_a_time_out() {
     // What PostgreSQL 17 raises where transaction_timeout is over (25P04).
     world
         .sql(
-            "CREATE FUNCTION public.over() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN RAISE EXCEPTION 'terminating connection due to transaction timeout' USING ERRCODE = '25P04'; END $$;
-             CREATE TRIGGER over BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.over()",
+            r"
+                CREATE FUNCTION public.over() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE 'terminating connection due to transaction timeout' USING ERRCODE = '25P04'; END $$;
+                CREATE TRIGGER over BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.over()",
         )
         .await;
     let end = snapshot_lifecycle::policy::EventEnd {

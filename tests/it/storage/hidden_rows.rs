@@ -11,8 +11,10 @@ async fn owner_passes_until_row_level_security_is_forced_upon_it() {
     let owner = format!("owner_{}", Uuid::new_v4().simple());
     world
         .sql(format!(
-            "CREATE ROLE {owner} LOGIN PASSWORD 'secret'; ALTER TABLE public.snapshots OWNER TO {owner};
-             GRANT USAGE ON SCHEMA snapshot_lifecycle TO {owner}; GRANT ALL ON ALL TABLES IN SCHEMA snapshot_lifecycle TO {owner}"
+            r"
+                CREATE ROLE {owner} LOGIN PASSWORD 'secret'; ALTER TABLE public.snapshots OWNER TO {owner};
+                GRANT USAGE ON SCHEMA snapshot_lifecycle TO {owner};
+                GRANT ALL ON ALL TABLES IN SCHEMA snapshot_lifecycle TO {owner}"
         ))
         .await;
     let run = |arguments: &[&str]| {
@@ -56,9 +58,10 @@ async fn rows_that_come_to_be_hidden_under_load_cost_no_message() {
     // The backend's own policy raises nothing where it asks for the setting so; a delete would find no row.
     world
         .sql(
-            "DROP POLICY snapshots_team_isolation ON public.snapshots;
-             CREATE POLICY snapshots_team_isolation ON public.snapshots
-                 USING (team_id = NULLIF(current_setting('app.current_team_id', true), '')::uuid)",
+            r"
+                DROP POLICY snapshots_team_isolation ON public.snapshots;
+                CREATE POLICY snapshots_team_isolation ON public.snapshots
+                    USING (team_id = NULLIF(current_setting('app.current_team_id', true), '')::uuid)",
         )
         .await;
     for round in 1..=5 {
@@ -187,7 +190,7 @@ async fn table_in_which_a_delete_would_miss_rows_or_take_others_is_refused() {
 }
 
 /// A backend that puts a partitioned table in the place of the one that `migrate` saw.
-const PARTITION: &str = "
+const PARTITION: &str = r"
     ALTER TABLE public.snapshots RENAME TO snapshots_before;
     CREATE TABLE public.snapshots (LIKE public.snapshots_before INCLUDING DEFAULTS) PARTITION BY HASH (team_id);
     CREATE TABLE public.snapshots_0 PARTITION OF public.snapshots FOR VALUES WITH (MODULUS 1, REMAINDER 0);";

@@ -34,8 +34,10 @@ async fn role_with_a_time_out_still_builds_its_indexes() {
     let migrate = Running::start(command);
     eventually("the build to take longer than the timeout", async || {
         sqlx::query_scalar::<_, bool>(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
-             AND query LIKE '%CREATE INDEX CONCURRENTLY%' AND pid <> pg_backend_pid() AND now() - query_start > interval '1 s')",
+            r"
+                SELECT EXISTS (SELECT FROM pg_stat_activity
+                    WHERE datname = current_database() AND state = 'active' AND query LIKE '%CREATE INDEX CONCURRENTLY%'
+                        AND pid <> pg_backend_pid() AND now() - query_start > interval '1 s')",
         )
         .fetch_one(&world.pool)
         .await
@@ -93,9 +95,12 @@ async fn pooler_with_one_connection_does_for_an_index_that_takes_longer_than_the
     // Nobody can renew it meanwhile: the build has the only connection.
     eventually("the lease to run out during the build", async || {
         sqlx::query_scalar::<_, bool>(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY%' \
-                            AND state = 'active' AND pid <> pg_backend_pid()) \
-                AND EXISTS (SELECT FROM snapshot_lifecycle.lease WHERE name = 'migrate' AND expires_at < clock_timestamp())",
+            r"
+                SELECT EXISTS (SELECT FROM pg_stat_activity
+                    WHERE datname = current_database() AND state = 'active' AND query LIKE '%CREATE INDEX CONCURRENTLY%'
+                        AND pid <> pg_backend_pid())
+                AND EXISTS (SELECT FROM snapshot_lifecycle.lease
+                    WHERE name = 'migrate' AND expires_at < clock_timestamp())",
         )
         .fetch_one(&world.pool)
         .await

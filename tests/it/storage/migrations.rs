@@ -106,13 +106,17 @@ async fn table_of_another_shape_is_refused_and_named() {
             "CREATE UNIQUE INDEX CONCURRENTLY ON public.snapshots (id);",
         ),
         (
-            "CREATE TABLE public.snapshots (id UUID PRIMARY KEY, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ); \
-             CREATE TABLE public.old_snapshots () INHERITS (public.snapshots)",
+            r"
+                CREATE TABLE public.snapshots (id UUID PRIMARY KEY, team_id UUID, snapshot_type TEXT, event_id UUID,
+                    params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ);
+                CREATE TABLE public.old_snapshots () INHERITS (public.snapshots)",
             "ALTER TABLE public.old_snapshots NO INHERIT public.snapshots;",
         ),
         (
-            "CREATE TABLE public.any_snapshots (id UUID, team_id UUID, snapshot_type TEXT, event_id UUID, params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ); \
-             CREATE TABLE public.snapshots (PRIMARY KEY (id)) INHERITS (public.any_snapshots)",
+            r"
+                CREATE TABLE public.any_snapshots (id UUID, team_id UUID, snapshot_type TEXT, event_id UUID,
+                    params JSONB, data JSONB, created_at TIMESTAMPTZ, expires_at TIMESTAMPTZ);
+                CREATE TABLE public.snapshots (PRIMARY KEY (id)) INHERITS (public.any_snapshots)",
             "child",
         ),
     ] {

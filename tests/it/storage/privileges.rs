@@ -10,9 +10,11 @@ async fn tenant_role(world: &World) -> String {
     let role = format!("tenant_{}", Uuid::new_v4().simple());
     world
         .sql(format!(
-            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, DELETE ON public.snapshots TO {role};
-             GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT ON snapshot_lifecycle.retention TO {role};
-             GRANT SELECT, INSERT, UPDATE ON public.events TO {role}"
+            r"
+                CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, DELETE ON public.snapshots TO {role};
+                GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role};
+                GRANT SELECT ON snapshot_lifecycle.retention TO {role};
+                GRANT SELECT, INSERT, UPDATE ON public.events TO {role}"
         ))
         .await;
     role
@@ -20,10 +22,12 @@ async fn tenant_role(world: &World) -> String {
 
 /// Tables of the caller's own, with our functions attached.
 const ATTACHMENTS: [&str; 2] = [
-    "CREATE TEMP TABLE forged (id UUID, status TEXT, team_id UUID);
-     CREATE TRIGGER forged AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION snapshot_lifecycle.RECORD()",
-    "CREATE TEMP TABLE filled (created_at TIMESTAMPTZ, snapshot_type TEXT, expires_at TIMESTAMPTZ);
-     CREATE TRIGGER filled BEFORE INSERT ON filled FOR EACH ROW EXECUTE FUNCTION snapshot_lifecycle.fill_expires_at()",
+    r"
+        CREATE TEMP TABLE forged (id UUID, status TEXT, team_id UUID);
+        CREATE TRIGGER forged AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION snapshot_lifecycle.RECORD()",
+    r"
+        CREATE TEMP TABLE filled (created_at TIMESTAMPTZ, snapshot_type TEXT, expires_at TIMESTAMPTZ);
+        CREATE TRIGGER filled BEFORE INSERT ON filled FOR EACH ROW EXECUTE FUNCTION snapshot_lifecycle.fill_expires_at()",
 ];
 
 async fn record_function(world: &World) -> String {
@@ -89,9 +93,13 @@ async fn nothing_of_the_callers_runs_as_the_owner_of_our_functions() {
     // A temporary schema is searched first for types, unless it is named: under these names everything would be the caller's.
     execute(
         &mut connection,
-        "CREATE TEMP TABLE ran_as (who NAME);
-         CREATE FUNCTION pg_temp.spy(anyelement) RETURNS bool LANGUAGE plpgsql AS
-             'BEGIN IF current_user <> session_user THEN INSERT INTO pg_temp.ran_as VALUES (current_user); END IF; RETURN true; END'",
+        r"
+            CREATE TEMP TABLE ran_as (who NAME);
+            CREATE FUNCTION pg_temp.spy(anyelement) RETURNS bool LANGUAGE plpgsql AS $$
+            BEGIN
+                IF current_user <> session_user THEN INSERT INTO pg_temp.ran_as VALUES (current_user); END IF;
+                RETURN true;
+            END $$",
     )
     .await
     .unwrap();
@@ -102,8 +110,10 @@ async fn nothing_of_the_callers_runs_as_the_owner_of_our_functions() {
     execute(
         &mut connection,
         &format!(
-            "INSERT INTO public.events (status) VALUES ('confirmed'); UPDATE public.events SET status = 'cancelled';
-             SET app.current_team_id = '{team}'; INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'offer', '{{}}')"
+            r"
+                INSERT INTO public.events (status) VALUES ('confirmed'); UPDATE public.events SET status = 'cancelled';
+                SET app.current_team_id = '{team}';
+                INSERT INTO public.snapshots (team_id, snapshot_type, data) VALUES ('{team}', 'offer', '{{}}')"
         ),
     )
     .await
@@ -120,26 +130,8 @@ async fn nothing_of_the_callers_runs_as_the_owner_of_our_functions() {
 async fn public_may_do_nothing_with_anything_of_ours() {
     let world = World::new().await;
     world.install_outbox_with(&["--on-insert"]).await;
-    let may: Vec<String> = sqlx::query_scalar(
-        "SELECT format('%s on %s', r, n.nspname) FROM pg_namespace AS n, unnest(ARRAY['USAGE', 'CREATE']) AS r
-             WHERE n.nspname = 'snapshot_lifecycle' AND has_schema_privilege('public', n.oid, r)
-         UNION ALL SELECT format('EXECUTE on %s', p.oid::regprocedure) FROM pg_proc AS p
-             WHERE p.pronamespace = 'snapshot_lifecycle'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
-         UNION ALL SELECT format('%s on %s', r, c.oid::regclass) FROM pg_class AS c,
-                 unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS r
-             WHERE c.relnamespace = 'snapshot_lifecycle'::regnamespace AND c.relkind = 'r' AND has_table_privilege('public', c.oid, r)
-         UNION ALL SELECT format('a column of %s', c.oid::regclass) FROM pg_class AS c
-             WHERE c.relnamespace = 'snapshot_lifecycle'::regnamespace AND c.relkind = 'r'
-               AND has_any_column_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
-         UNION ALL SELECT format('%s on %s', r, c.oid::regclass) FROM pg_class AS c, unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS r
-             WHERE c.relnamespace = 'snapshot_lifecycle'::regnamespace AND c.relkind = 'S' AND has_sequence_privilege('public', c.oid, r)
-         UNION ALL SELECT format('%s runs as its owner under the search path %s', p.oid::regprocedure, p.proconfig) FROM pg_proc AS p
-             WHERE p.pronamespace = 'snapshot_lifecycle'::regnamespace AND p.prosecdef
-               AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']",
-    )
-    .fetch_all(&world.pool)
-    .await
-    .unwrap();
+    let may: Vec<String> =
+        sqlx::query_scalar(include_str!("privileges_of_public.sql")).fetch_all(&world.pool).await.unwrap();
     assert!(may.is_empty(), "{may:#?}");
 }
 

@@ -5,58 +5,31 @@ use time::OffsetDateTime;
 
 use crate::support::{BACKEND_TABLES, Servers, Snapshot, TempFile, World, set};
 
-/// As if it were PostgreSQL's own, but closer to the types that we call it with. Each says that it was called, and fails.
-const TRAPS: &str = r#"
-    CREATE FUNCTION public.caught(what text) RETURNS void LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'trap % was run', what; END $$;
-    DO $do$
-    DECLARE types text; operator text;
-        own text[] := '{bool,int2,int4,int8,float8,oid,regclass,regtype,regproc,text,varchar,name,"char",uuid,timestamptz,interval,tid,jsonb}';
-    BEGIN
-        PERFORM set_config('search_path', 'pg_catalog', true); -- so as not to be caught ourselves
-        FOR types IN SELECT pg_catalog.unnest(string_to_array('text,text;text,text,text;text,name;text,name,name;text,text,text,text;text,text,name;text,regprocedure', ';')) LOOP
-            EXECUTE pg_catalog.format('CREATE FUNCTION public.format(%s) RETURNS text LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN NULL; END $f$', types, 'format ' || types);
-        END LOOP;
-        FOR types IN SELECT pg_catalog.unnest(string_to_array('uuid;text;oid;int8;timestamptz;bool', ';')) LOOP
-            EXECUTE pg_catalog.format('CREATE FUNCTION public.unnest(%s[]) RETURNS SETOF %s LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); END $f$', types, types, 'unnest ' || types);
-            EXECUTE pg_catalog.format('CREATE FUNCTION public.counted(state int8, item %s) RETURNS int8 LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN 0; END $f$', types, 'count ' || types);
-            EXECUTE pg_catalog.format('CREATE AGGREGATE public.count(%s) (SFUNC = public.counted, STYPE = int8, INITCOND = 0)', types);
-            EXECUTE pg_catalog.format('CREATE FUNCTION public.array_agged(state %s[], item %s) RETURNS %s[] LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.caught(%L); RETURN state; END $f$', types, types, types, 'array_agg ' || types);
-            EXECUTE pg_catalog.format('CREATE AGGREGATE public.array_agg(%s) (SFUNC = public.array_agged, STYPE = %s[], INITCOND = ''{}'')', types, types);
-        END LOOP;
-        -- Cheap, so that a statement asks it before its other conditions.
-        FOR types IN SELECT concat(a, ',', b) FROM unnest(own) AS a, unnest(own) AS b LOOP
-            EXECUTE pg_catalog.format('CREATE FUNCTION public.trap(%s) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $f$ BEGIN PERFORM public.caught(%L); RETURN true; END $f$', types, 'operator ' || types);
-            FOR operator IN SELECT o FROM unnest('{=,<>,<,<=,>,>=,+,-,&,||}'::text[]) AS o
-                WHERE to_regoperator(concat('pg_catalog.', o, '(', types, ')')) IS NULL LOOP
-                EXECUTE pg_catalog.format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.trap)', operator, split_part(types, ',', 1), split_part(types, ',', 2));
-            END LOOP;
-        END LOOP;
-    END $do$;
-"#;
-
 #[tokio::test]
 async fn nothing_of_another_schema_is_run() {
     let world = World::bare(Servers::shared()).await;
     world.sql(BACKEND_TABLES).await;
     world
         .sql(
-            "ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
-             CREATE TABLE public.snapshots (
-                 id UUID PRIMARY KEY DEFAULT gen_random_uuid(), team_id UUID NOT NULL REFERENCES public.teams (id),
-                 snapshot_type VARCHAR(50) NOT NULL, event_id UUID REFERENCES public.events (id), params JSONB DEFAULT '{}',
-                 data JSONB NOT NULL, created_at TIMESTAMPTZ DEFAULT now(), expires_at TIMESTAMPTZ NOT NULL)",
+            r"
+                ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
+                CREATE TABLE public.snapshots (
+                    id UUID PRIMARY KEY DEFAULT gen_random_uuid(), team_id UUID NOT NULL REFERENCES public.teams (id),
+                    snapshot_type VARCHAR(50) NOT NULL, event_id UUID REFERENCES public.events (id),
+                    params JSONB DEFAULT '{}', data JSONB NOT NULL,
+                    created_at TIMESTAMPTZ DEFAULT now(), expires_at TIMESTAMPTZ NOT NULL)",
         )
         .await;
     // Something that a query for triggers and rules finds.
     world
         .sql(
-            "CREATE FUNCTION public.allow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
-             CREATE TRIGGER allow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.allow();
-             CREATE TABLE public.notes (id UUID); CREATE RULE kept AS ON DELETE TO public.notes DO INSTEAD NOTHING",
+            r"
+                CREATE FUNCTION public.allow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
+                CREATE TRIGGER allow BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.allow();
+                CREATE TABLE public.notes (id UUID); CREATE RULE kept AS ON DELETE TO public.notes DO INSTEAD NOTHING",
         )
         .await;
-    world.sql(TRAPS).await;
+    world.sql(include_str!("create_traps.sql")).await;
     let trapped = sqlx::query("SELECT format('%s', 'a'::text, 'b'::text)").execute(&world.pool).await;
     assert!(trapped.unwrap_err().to_string().contains("trap format"), "the traps work");
 

@@ -16,8 +16,10 @@ async fn bound_store(world: &World) -> (SnapshotStore, String) {
     let role = format!("api_{}", Uuid::new_v4().simple());
     world
         .sql(format!(
-            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, DELETE ON public.snapshots TO {role}; \
-             GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role}; GRANT SELECT ON snapshot_lifecycle.retention TO {role}"
+            r"
+                CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT, DELETE ON public.snapshots TO {role};
+                GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role};
+                GRANT SELECT ON snapshot_lifecycle.retention TO {role}"
         ))
         .await;
     (SnapshotStore::connect(&as_user(&world.database_url, &role, "secret")).unwrap(), role)
@@ -186,10 +188,11 @@ async fn instants_that_no_calendar_has_neither_panic_nor_hide_a_row() {
     let ordinary = world.insert_many(team, 3).await;
     world
         .sql(format!(
-            "INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at) \
-             SELECT '{team}', 'offer', '{{}}', at::timestamptz, until::timestamptz \
-             FROM unnest('{{-infinity,4000-01-01 BC,infinity,20000-01-01,294276-12-31}}'::text[]) AS at, \
-                  unnest('{{-infinity,0044-03-15 BC,20000-01-01,infinity}}'::text[]) AS until"
+            r"
+                INSERT INTO public.snapshots (team_id, snapshot_type, data, created_at, expires_at)
+                SELECT '{team}', 'offer', '{{}}', at::timestamptz, until::timestamptz
+                FROM unnest('{{-infinity,4000-01-01 BC,infinity,20000-01-01,294276-12-31}}'::text[]) AS at,
+                     unnest('{{-infinity,0044-03-15 BC,20000-01-01,infinity}}'::text[]) AS until"
         ))
         .await;
     let all = world.snapshots().await;

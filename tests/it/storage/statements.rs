@@ -133,8 +133,10 @@ fn assembled(files: &BTreeMap<PathBuf, String>, path: &Path) -> String {
 
 /// With the settings of a transaction of ours, and the plans of those that do not know the binds yet.
 async fn begin(connection: &mut PgConnection) {
-    let settings = "BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL plan_cache_mode = force_generic_plan;
-        SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+    let settings = r"
+        BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL plan_cache_mode = force_generic_plan;
+        SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
+        SET LOCAL jit = off";
     sqlx::raw_sql(settings).execute(connection).await.unwrap();
 }
 

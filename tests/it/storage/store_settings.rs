@@ -15,8 +15,9 @@ fn store(world: &World) -> SnapshotStore {
 
 /// The names of the connections to the world's database, but for the test's own.
 async fn names(world: &World) -> Vec<String> {
-    let sql = "SELECT DISTINCT application_name FROM pg_stat_activity \
-               WHERE datname = current_database() AND application_name LIKE '%library%' ORDER BY 1";
+    let sql = r"
+        SELECT DISTINCT application_name FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE '%library%' ORDER BY 1";
     sqlx::query_scalar(sql).fetch_all(&world.pool).await.unwrap()
 }
 
@@ -72,8 +73,9 @@ async fn settings_of_a_call_end_with_its_transaction() {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(world.pool.connect_options().as_ref().clone());
     let store = SnapshotStore::with_pool(pool.clone());
     let settings = async || {
-        let sql = "SELECT concat_ws('|', current_setting('search_path'), current_setting('statement_timeout'), \
-                   current_setting('enable_seqscan'), current_setting('app.current_team_id', true))";
+        let sql = r"
+            SELECT concat_ws('|', current_setting('search_path'), current_setting('statement_timeout'),
+                             current_setting('enable_seqscan'), current_setting('app.current_team_id', true))";
         sqlx::query_scalar::<_, String>(sql).fetch_one(&pool).await.unwrap()
     };
     let before = settings().await;
@@ -106,9 +108,13 @@ async fn statement_timeout_holds_on_the_server_and_bounds_the_wait_for_a_lock() 
     let (team, new) = (world.team().await, NewSnapshot::new("offer", json!(1)));
     world
         .sql(
-            "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN NEW.params := jsonb_build_array(current_setting('statement_timeout'), current_setting('lock_timeout')); RETURN NEW; END $$;
-             CREATE TRIGGER note BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note()",
+            r"
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN
+                    NEW.params := jsonb_build_array(current_setting('statement_timeout'), current_setting('lock_timeout'));
+                    RETURN NEW;
+                END $$;
+                CREATE TRIGGER note BEFORE INSERT ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.note()",
         )
         .await;
     let store = store(&world);

@@ -9,22 +9,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
     world.worker().await.stop().await;
     let team = world.team().await;
     world.insert(&Snapshot::of(team).expires_at(time::OffsetDateTime::UNIX_EPOCH)).await;
-    world
-        .sql(
-            "DROP INDEX public.idx_snapshots_event;
-             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.idx_snapshots_team_newest'::regclass;
-             CREATE INDEX backends_own ON public.snapshots (data);
-             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.backends_own'::regclass;
-             ALTER TABLE public.snapshots SET (autovacuum_enabled = false);
-             CREATE TABLE public.favourites (snapshot UUID REFERENCES public.snapshots (id));
-             INSERT INTO snapshot_lifecycle.lease (name, holder, expires_at, completed_at)
-                 VALUES ('cap', gen_random_uuid(), now(), now() - interval '1 day')
-                 ON CONFLICT (name) DO UPDATE SET completed_at = excluded.completed_at;
-             INSERT INTO snapshot_lifecycle.outbox (event_id, status, occurred_at)
-                 VALUES (gen_random_uuid(), 'lead', now() - interval '1 hour');
-             INSERT INTO snapshot_lifecycle.migrations (version, description, checksum) VALUES (29990101000000, 'later', '')",
-        )
-        .await;
+    world.sql(include_str!("make_mistakes.sql")).await;
     let sick = checkup(&world, &["--evict-interval", "1m"]).await;
     sick.has("database.schema", "warning", "29990101000000", "upgrade");
     sick.has("database.role", "warning", "row-level security does not apply to it", "worker-role.sql");
@@ -47,17 +32,7 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
     sick.has("rabbitmq.consumers", "warning", "no worker consumes", "start a worker");
 
     // Each fix, as it is printed, works.
-    world
-        .sql(
-            "CREATE INDEX idx_snapshots_event ON public.snapshots (event_id);
-             REINDEX INDEX public.idx_snapshots_team_newest; REINDEX INDEX public.backends_own;
-             ALTER TABLE public.snapshots RESET (autovacuum_enabled);
-             DROP TABLE public.favourites; DELETE FROM snapshot_lifecycle.outbox;
-             ALTER TABLE public.events DISABLE TRIGGER snapshot_lifecycle_outbox_update;
-             ALTER TABLE public.snapshots DISABLE ROW LEVEL SECURITY;
-             ALTER TABLE public.snapshots DISABLE TRIGGER snapshot_lifecycle_fill_expires_at",
-        )
-        .await;
+    world.sql(include_str!("fix_mistakes.sql")).await;
     settled(&world, &[]).await.stop().await;
     let better = checkup(&world, &[]).await;
     better.has("database.indexes", "ok", "every statement", "");
@@ -69,9 +44,10 @@ async fn each_mistake_in_the_database_has_its_line_and_its_fix() {
 
     world
         .sql(
-            "ALTER TABLE public.events ENABLE TRIGGER snapshot_lifecycle_outbox_update;
-             ALTER TABLE public.events RENAME COLUMN status TO state;
-             DELETE FROM snapshot_lifecycle.retention WHERE snapshot_type = '*'",
+            r"
+                ALTER TABLE public.events ENABLE TRIGGER snapshot_lifecycle_outbox_update;
+                ALTER TABLE public.events RENAME COLUMN status TO state;
+                DELETE FROM snapshot_lifecycle.retention WHERE snapshot_type = '*'",
         )
         .await;
     let worse = checkup(&world, &[]).await;
@@ -86,8 +62,12 @@ async fn database_that_only_reads_or_was_migrated_otherwise_fails() {
     let world = World::new().await;
     world
         .sql(
-            "UPDATE snapshot_lifecycle.migrations SET checksum = '' WHERE version = (SELECT min(version) FROM snapshot_lifecycle.migrations);
-             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
+            r"
+                UPDATE snapshot_lifecycle.migrations SET checksum = ''
+                    WHERE version = (SELECT min(version) FROM snapshot_lifecycle.migrations);
+                DO $$ BEGIN
+                    EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+                END $$",
         )
         .await;
     let sick = checkup(&world, &[]).await;
@@ -101,8 +81,10 @@ async fn role_that_cannot_do_the_job_is_told_what_it_lacks() {
     let role = world.worker_role();
     world
         .sql(format!(
-            "DROP POLICY {role}_delete ON public.snapshots; REVOKE SELECT ON snapshot_lifecycle.retention FROM {role}; \
-             REVOKE SELECT ON snapshot_lifecycle.outbox FROM {role}"
+            r"
+                DROP POLICY {role}_delete ON public.snapshots;
+                REVOKE SELECT ON snapshot_lifecycle.retention FROM {role};
+                REVOKE SELECT ON snapshot_lifecycle.outbox FROM {role}"
         ))
         .await;
     let sick = checkup_with(&world, &[("DATABASE_URL", &world.url_as(&role))]);
@@ -125,10 +107,11 @@ async fn table_that_is_not_deleted_from_as_a_whole_fails() {
     checkup(&world, &[]).await.has("database.table", "ok", "an ordinary table", "");
     world
         .sql(
-            "CREATE TABLE public.archived () INHERITS (public.snapshots);
-             ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey, ADD PRIMARY KEY (team_id, id);
-             ALTER TABLE public.snapshots REPLICA IDENTITY NOTHING;
-             CREATE PUBLICATION p FOR TABLE public.snapshots",
+            r"
+                CREATE TABLE public.archived () INHERITS (public.snapshots);
+                ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_pkey, ADD PRIMARY KEY (team_id, id);
+                ALTER TABLE public.snapshots REPLICA IDENTITY NOTHING;
+                CREATE PUBLICATION p FOR TABLE public.snapshots",
         )
         .await;
     let sick = checkup(&world, &[]).await;

@@ -12,18 +12,7 @@ async fn any_sqlstate_that_a_trigger_raises_for_one_event_is_its_own_messages_fa
         "XX000",
     ];
     let world = World::new().await;
-    world
-        .sql(
-            "CREATE TABLE public.curse (event_id uuid PRIMARY KEY, code text);
-             CREATE FUNCTION public.curse() RETURNS trigger LANGUAGE plpgsql AS $$
-             DECLARE found text := (SELECT c.code FROM public.curse AS c WHERE c.event_id = OLD.event_id);
-             BEGIN
-                 IF found IS NOT NULL THEN RAISE EXCEPTION 'cursed %', found USING ERRCODE = found; END IF;
-                 RETURN OLD;
-             END $$;
-             CREATE TRIGGER curse BEFORE DELETE ON public.snapshots FOR EACH ROW EXECUTE FUNCTION public.curse()",
-        )
-        .await;
+    world.sql(include_str!("create_curse.sql")).await;
     let team = world.team().await;
     let (mut rows, mut bodies) = (std::collections::BTreeSet::new(), Vec::new());
     for code in CODES {
@@ -58,10 +47,11 @@ async fn any_sqlstate_that_a_trigger_raises_for_one_event_is_its_own_messages_fa
 async fn end_the_session_of(world: &World, event: Uuid) {
     world
         .sql(format!(
-            "CREATE FUNCTION public.end_session() RETURNS trigger LANGUAGE plpgsql AS
-                 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN OLD; END';
-             CREATE TRIGGER end_session BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{event}')
-                 EXECUTE FUNCTION public.end_session()"
+            r"
+                CREATE FUNCTION public.end_session() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN OLD; END';
+                CREATE TRIGGER end_session BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW WHEN (OLD.event_id = '{event}') EXECUTE FUNCTION public.end_session()"
         ))
         .await;
 }

@@ -11,8 +11,11 @@ async fn one_that_keeps_failing_waits_then_is_dead_lettered_and_its_neighbours_g
     let (team, cursed) = (world.team().await, world.event().await);
     world
         .sql(format!(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the backend says no'; END $$;
-             CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots FOR EACH ROW WHEN (OLD.event_id = '{cursed}') EXECUTE FUNCTION public.refuse();"
+            r"
+                CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'the backend says no'; END $$;
+                CREATE TRIGGER refuse BEFORE DELETE ON public.snapshots
+                    FOR EACH ROW WHEN (OLD.event_id = '{cursed}') EXECUTE FUNCTION public.refuse();"
         ))
         .await;
     let row = world.insert(&Snapshot::of(team).event(cursed)).await;

@@ -16,8 +16,9 @@ async fn uninstalled_it_leaves_no_trace_on_the_backends_table() {
         .await;
     let trace = async || -> i64 {
         sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'snapshot_lifecycle_outbox%') \
-                  + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'record\\_status\\_of\\_%')",
+            r"
+                SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'snapshot_lifecycle_outbox%')
+                     + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'record\_status\_of\_%')",
         )
         .fetch_one(&world.pool)
         .await
@@ -31,8 +32,9 @@ async fn uninstalled_it_leaves_no_trace_on_the_backends_table() {
         assert_eq!(answer.json()["installed"][0]["table"], "\"Odd One\".\"My Events\"");
         assert_eq!(trace().await, 2, "a trigger and a function, however often");
     }
-    let change = "INSERT INTO \"Odd One\".\"My Events\" VALUES (gen_random_uuid(), 'Lead', 1);
-                  UPDATE \"Odd One\".\"My Events\" SET \"State\" = 'Confirmed'";
+    let change = r#"
+        INSERT INTO "Odd One"."My Events" VALUES (gen_random_uuid(), 'Lead', 1);
+        UPDATE "Odd One"."My Events" SET "State" = 'Confirmed'"#;
     world.sql(change).await;
     let table = world.run(&["outbox", "status", "--output", "table"]).await;
     assert!(table.stdout.contains("status State") && table.stdout.contains("1 record waits"), "{table:?}");
@@ -61,9 +63,17 @@ async fn uninstalled_it_leaves_no_trace_on_the_backends_table() {
 #[tokio::test]
 async fn wrong_use_says_the_fix() {
     let world = World::new().await;
-    world.sql("CREATE DOMAIN public.moment AS timestamptz; CREATE DOMAIN public.word AS varchar(9); CREATE DOMAIN public.state AS public.word;
-         ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN number INT, ADD COLUMN since public.moment, ADD COLUMN state public.state,
-             ADD COLUMN parent UUID; CREATE VIEW public.seen AS SELECT * FROM public.events").await;
+    world
+        .sql(
+            r"
+                CREATE DOMAIN public.moment AS timestamptz;
+                CREATE DOMAIN public.word AS varchar(9);
+                CREATE DOMAIN public.state AS public.word;
+                ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN number INT, ADD COLUMN parent UUID,
+                    ADD COLUMN since public.moment, ADD COLUMN state public.state;
+                CREATE VIEW public.seen AS SELECT * FROM public.events",
+        )
+        .await;
     for (arguments, said) in [
         (&["--table", "meetings"][..], "there is no table public.meetings"),
         (&["--table", "seen"], "is no table"),
@@ -104,9 +114,10 @@ async fn columns_that_are_renamed_or_dropped_neither_fail_the_backend_nor_lose_a
     let (event, team) = (world.event().await, world.team().await);
     world
         .sql(format!(
-            "ALTER TABLE public.events RENAME COLUMN status TO state;
-             ALTER TABLE public.events RENAME COLUMN id TO event_number;
-             UPDATE public.events SET team_id = '{team}', state = 'Option' WHERE event_number = '{event}'"
+            r"
+                ALTER TABLE public.events RENAME COLUMN status TO state;
+                ALTER TABLE public.events RENAME COLUMN id TO event_number;
+                UPDATE public.events SET team_id = '{team}', state = 'Option' WHERE event_number = '{event}'"
         ))
         .await;
     let recorded: (Uuid, Option<Uuid>, String) =
@@ -117,9 +128,10 @@ async fn columns_that_are_renamed_or_dropped_neither_fail_the_backend_nor_lose_a
     assert_eq!(recorded, (event, Some(team), "option".to_owned()));
     world
         .sql(format!(
-            "ALTER TABLE public.events DROP COLUMN team_id;
-             UPDATE public.events SET state = 'option ' WHERE event_number = '{event}';
-             UPDATE public.events SET state = 'lead' WHERE event_number = '{event}'"
+            r"
+                ALTER TABLE public.events DROP COLUMN team_id;
+                UPDATE public.events SET state = 'option ' WHERE event_number = '{event}';
+                UPDATE public.events SET state = 'lead' WHERE event_number = '{event}'"
         ))
         .await;
     let recorded: Vec<(Uuid, Option<Uuid>, String)> =
@@ -139,8 +151,10 @@ async fn partitioned_table_is_refused() {
     let world = World::new().await;
     world
         .sql(
-            "CREATE TABLE public.bookings (id UUID, status TEXT, day DATE) PARTITION BY RANGE (day);
-             CREATE TABLE public.bookings_old PARTITION OF public.bookings FOR VALUES FROM (MINVALUE) TO ('2026-01-01')",
+            r"
+                CREATE TABLE public.bookings (id UUID, status TEXT, day DATE) PARTITION BY RANGE (day);
+                CREATE TABLE public.bookings_old PARTITION OF public.bookings
+                    FOR VALUES FROM (MINVALUE) TO ('2026-01-01')",
         )
         .await;
     for table in ["bookings", "bookings_old"] {

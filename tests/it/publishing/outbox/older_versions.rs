@@ -6,16 +6,7 @@ use crate::support::{Running, World, eventually};
 
 /// As a version before inserts were left out has installed it.
 async fn installed_by_an_older_version(world: &World) {
-    world
-        .sql(
-            "ALTER TABLE public.events ADD COLUMN status TEXT, ADD COLUMN team_id UUID;
-             DELETE FROM snapshot_lifecycle.migrations WHERE version BETWEEN 20261125100000 AND 20261125100400;
-             DROP INDEX snapshot_lifecycle.outbox_event;
-             ALTER TABLE snapshot_lifecycle.outbox DROP COLUMN exchange, ALTER COLUMN occurred_at SET DEFAULT clock_timestamp();
-             GRANT EXECUTE ON FUNCTION snapshot_lifecycle.fill_expires_at TO PUBLIC;
-             ALTER FUNCTION snapshot_lifecycle.fill_expires_at SET search_path = ''",
-        )
-        .await;
+    world.sql(include_str!("undo_migrations.sql")).await;
     let install: String = sqlx::query_scalar(include_str!("../../../fixtures/outbox_trigger_of_2026-01.sql"))
         .fetch_one(&world.pool)
         .await
@@ -42,8 +33,12 @@ async fn migrate_brings_over_what_an_older_version_installed() {
     let (team, event) = (world.team().await, world.event().await);
     world
         .sql(format!(
-            "BEGIN; UPDATE public.events SET status = 'confirmed', team_id = '{team}' WHERE id = '{event}';
-             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data) VALUES ('{team}', 'offer', '{event}', '{{}}'); COMMIT"
+            r"
+                BEGIN;
+                UPDATE public.events SET status = 'confirmed', team_id = '{team}' WHERE id = '{event}';
+                INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data)
+                    VALUES ('{team}', 'offer', '{event}', '{{}}');
+                COMMIT"
         ))
         .await;
     let recorded: (Uuid, Option<Uuid>, bool) = sqlx::query_as(

@@ -44,8 +44,12 @@ async fn later_record_of_an_event_does_not_overtake_one_that_was_read_at_the_sam
     let (event, marker) = (world.event().await, world.event().await);
     world
         .sql(format!(
-            "BEGIN; UPDATE public.events SET status = 'lead' WHERE id = '{event}'; UPDATE public.events SET status = 'confirmed' WHERE id = '{event}';
-             UPDATE public.events SET status = 'confirmed' WHERE id = '{marker}'; COMMIT"
+            r"
+                BEGIN;
+                UPDATE public.events SET status = 'lead' WHERE id = '{event}';
+                UPDATE public.events SET status = 'confirmed' WHERE id = '{event}';
+                UPDATE public.events SET status = 'confirmed' WHERE id = '{marker}';
+                COMMIT"
         ))
         .await;
     eventually("the other event's to be published", async || world.depth(&queue).await > 0).await;

@@ -12,10 +12,11 @@ async fn worker_killed_half_way_loses_nothing() {
     let team = world.team().await;
     world
         .sql(format!(
-            "INSERT INTO public.events SELECT gen_random_uuid(), NULL, NULL FROM generate_series(1, 3000);
-             INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
-             SELECT '{team}', 'offer', id, '{{}}', now() - interval '1 hour' FROM public.events;
-             UPDATE public.events SET status = 'confirmed'"
+            r"
+                INSERT INTO public.events SELECT gen_random_uuid(), NULL, NULL FROM generate_series(1, 3000);
+                INSERT INTO public.snapshots (team_id, snapshot_type, event_id, data, created_at)
+                SELECT '{team}', 'offer', id, '{{}}', now() - interval '1 hour' FROM public.events;
+                UPDATE public.events SET status = 'confirmed'"
         ))
         .await;
     let survivor = world.insert(&Snapshot::of(team)).await;
@@ -122,10 +123,11 @@ async fn records_that_nobody_takes_hold_up_no_other_event() {
     let stuck = Uuid::new_v4();
     world
         .sql(format!(
-            "INSERT INTO public.events (id, status) VALUES ('{stuck}', 'lead');
-             INSERT INTO public.events (status) SELECT 'lead' FROM generate_series(1, {unroutable});
-             INSERT INTO public.events (status) SELECT 'confirmed' FROM generate_series(1, 700);
-             UPDATE public.events SET status = 'confirmed' WHERE id = '{stuck}'"
+            r"
+                INSERT INTO public.events (id, status) VALUES ('{stuck}', 'lead');
+                INSERT INTO public.events (status) SELECT 'lead' FROM generate_series(1, {unroutable});
+                INSERT INTO public.events (status) SELECT 'confirmed' FROM generate_series(1, 700);
+                UPDATE public.events SET status = 'confirmed' WHERE id = '{stuck}'"
         ))
         .await;
     eventually("all that can be routed to be published", async || world.depth(&queue).await >= 700).await;

@@ -48,18 +48,7 @@ async fn confirmed_events(world: &World, count: i64) -> Vec<Uuid> {
 
 /// As a restore of the data alone does, and an import, and a backend that deletes a row and inserts it again.
 async fn copy_events_again(world: &World) {
-    world
-        .sql(
-            "BEGIN;
-             CREATE TEMP TABLE kept AS SELECT * FROM public.events;
-             ALTER TABLE public.snapshots DROP CONSTRAINT snapshots_event_id_fkey;
-             DELETE FROM public.events;
-             INSERT INTO public.events SELECT * FROM kept;
-             ALTER TABLE public.snapshots ADD CONSTRAINT snapshots_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.events (id);
-             DROP TABLE kept;
-             COMMIT",
-        )
-        .await;
+    world.sql(include_str!("copy_events_again.sql")).await;
 }
 
 #[tokio::test]
@@ -111,8 +100,14 @@ async fn what_the_transaction_of_the_change_writes_stays() {
     world.sql(write.clone()).await;
     world
         .sql(format!(
-            "BEGIN; {write}; UPDATE public.events SET status = 'option' WHERE id = '{event}';
-             UPDATE public.events SET status = 'confirmed' WHERE id = '{event}'; SELECT pg_sleep(0.01); {write}; COMMIT"
+            r"
+                BEGIN;
+                {write};
+                UPDATE public.events SET status = 'option' WHERE id = '{event}';
+                UPDATE public.events SET status = 'confirmed' WHERE id = '{event}';
+                SELECT pg_sleep(0.01);
+                {write};
+                COMMIT"
         ))
         .await;
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;

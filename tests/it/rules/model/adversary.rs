@@ -64,10 +64,11 @@ impl Scene {
     pub(super) async fn clock_steps(&self, minutes: i64) {
         self.world
             .sql(format!(
-                "UPDATE snapshot_lifecycle.lease SET holder = gen_random_uuid(),
-                     expires_at = clock_timestamp() + interval '{minutes} min',
-                     completed_at = clock_timestamp() + interval '{minutes} min';
-                 UPDATE snapshot_lifecycle.delete_budget SET free_at = clock_timestamp() + interval '{minutes} min'"
+                r"
+                    UPDATE snapshot_lifecycle.lease SET holder = gen_random_uuid(),
+                        expires_at = clock_timestamp() + interval '{minutes} min',
+                        completed_at = clock_timestamp() + interval '{minutes} min';
+                    UPDATE snapshot_lifecycle.delete_budget SET free_at = clock_timestamp() + interval '{minutes} min'"
             ))
             .await;
     }
