@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-/// `asked` becomes true as soon as the request is there.
+/// `asked` becomes true as soon as the request has arrived.
 async fn serve(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request| {
