@@ -20,9 +20,10 @@
 //! | `store` | and [`SnapshotStore`] | sqlx, no lapin |
 //! | `worker`, the default | everything, with the binary | both, clap, axum and more |
 //!
-//! Types of other crates in the API are those of std, uuid 1, time 0.3, serde 1, `serde_json::Value`, and sqlx 0.9's `PgPool` for a program
-//! that brings its own pool. What this page shows is stable: it changes only with a line in the changelog. Modules that it does not show
-//! are for the binary and the tests, and change at any time.
+//! What this page shows is stable: it changes only with a line in the changelog. So are the types of other crates in it, by the major
+//! version: `Uuid` of uuid 1, `OffsetDateTime` of time 0.3, `Value` of serde_json 1, `Serialize` and `Deserialize` of serde 1, and `PgPool` of
+//! sqlx 0.9, which only a program names that brings its own pool. Modules that this page does not show are for the binary and the tests, and
+//! change at any time.
 //!
 //! # Use it
 //!
@@ -57,7 +58,10 @@
 //!             Ok(created) => Ok(created.id),
 //!             Err(StoreError::UnknownTeamOrEvent(_) | StoreError::InvalidInput(_)) => Err(Answer::BadRequest),
 //!             Err(error) if error.is_transient() => Err(Answer::TryAgainLater),
-//!             Err(_) => Err(Answer::Broken),
+//!             Err(error) => {
+//!                 eprintln!("could not store the offer: {}", error.one_line()); // with its causes
+//!                 Err(Answer::Broken)
+//!             }
 //!         }
 //!     }
 //!

@@ -54,7 +54,8 @@ pub use error::{StorageError, Verdict};
 pub use limits::Limits;
 pub use snapshots::cursor::{Cursor, InvalidCursor};
 pub use snapshots::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata};
-pub use snapshots::store::{SnapshotStore, StoreError};
+pub use snapshots::store::SnapshotStore;
+pub use snapshots::store_error::StoreError;
 
 #[cfg(feature = "worker")]
 pub use self::{
@@ -73,8 +74,8 @@ pub use self::{
     passes::lease::{HeldLease, LeaseAttempt, LeaseName, outbox_lease},
     retention::restamp::{Restamp, RestampBatch},
     retention::settings::{RowsOfType, TypeRetention},
-    rules::batch::{Batch, NextRow},
     rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage},
+    rules::batch::{Batch, NextRow},
     rules::event_end::{EventCount, EventEndOutcome, TypeCount},
     rules::event_steps::{EventSteps, StepsOutcome},
     rules::step_size::StepSize,

@@ -8,5 +8,6 @@ pub(super) mod list;
 pub(super) mod model;
 mod row;
 pub(super) mod store;
+pub(super) mod store_error;
 #[cfg(feature = "worker")]
 pub(super) mod stored;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::calendar::in_our_calendar;
 use super::model::{NewSnapshot, Snapshot, SnapshotFilter, SnapshotMetadata};
 use super::row::{MetadataRow, SnapshotRow};
+use super::store_error::StoreError;
 use crate::policy::Rule;
 use crate::setting::ConfigError;
 use crate::storage::connection::pool::PoolSettings;
@@ -41,6 +42,18 @@ use crate::storage::statement::{query, query_as, sql};
 /// [`delete_snapshots_for_event`](Self::delete_snapshots_for_event) USAGE on the schema `snapshot_lifecycle` and SELECT on its
 /// table `retention`.
 ///
+/// # What the URL leaves out
+///
+/// Comes from PostgreSQL's own variables, as sqlx reads them; a part of the URL wins. They are `PGHOSTADDR`, else `PGHOST`; `PGPORT`,
+/// `PGUSER`, `PGDATABASE`, `PGAPPNAME`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY`; and for the password `PGPASSWORD`, else the
+/// file that `PGPASSFILE` names, else `~/.pgpass`. `options=` is added to `PGOPTIONS`. A `PGSSLMODE` that does not exist is ignored, so
+/// `sslmode=` belongs into the URL.
+///
+/// # Runtime
+///
+/// Calls, [`close`](Self::close) included, are made within a tokio runtime, and panic outside of one. [`connect`](Self::connect) and the
+/// `with_…` methods need none.
+///
 /// # Sharing, cost
 ///
 /// `Send` and `Sync`; clones share the connections, at most eight unless [`with_max_connections`](Self::with_max_connections) says
@@ -67,37 +80,6 @@ use crate::storage::statement::{query, query_as, sql};
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
     database: Database,
-}
-
-/// Why a call of [`SnapshotStore`] failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The backend's tables have no such row; by the foreign keys of `public.snapshots`.
-    #[error("the team or the event does not exist")]
-    UnknownTeamOrEvent(#[source] StorageError),
-    /// Privileges or row-level security.
-    #[error("the database role may not do this")]
-    NotPermitted(#[source] StorageError),
-    /// A value that the database cannot hold: the character NUL in a text or in JSON, an instant outside of the years 1 to 9999, a text
-    /// that is too long for its column.
-    #[error("the database cannot hold a value that was passed")]
-    InvalidInput(#[source] StorageError),
-    /// Anything else.
-    #[error(transparent)]
-    Storage(StorageError),
-}
-
-impl StoreError {
-    /// Whether the same call may succeed later: the database was away or busy, or took too long. `false` also after
-    /// [`SnapshotStore::close`].
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Storage(error) => error.is_transient(),
-            Self::UnknownTeamOrEvent(_) | Self::NotPermitted(_) | Self::InvalidInput(_) => false,
-        }
-    }
 }
 
 /// As PostgreSQL lists the connections, apart from the worker's.
@@ -262,13 +244,16 @@ fn readable(what: &'static str, name: &'static str, at: OffsetDateTime) -> Resul
     in_our_calendar(at).ok_or_else(|| StorageError::out_of_range(what, name))
 }
 
-impl From<StorageError> for StoreError {
-    fn from(error: StorageError) -> Self {
-        match error.code().as_deref() {
-            _ if error.is_bad_input() => Self::InvalidInput(error),
-            Some("23503") => Self::UnknownTeamOrEvent(error),
-            Some("42501") => Self::NotPermitted(error),
-            _ => Self::Storage(error),
-        }
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "runtime")]
+    fn call_outside_of_a_runtime_panics() {
+        let store = SnapshotStore::connect("postgres://u@localhost/db").unwrap().with_max_connections(1);
+        drop(store.get(Uuid::nil(), Uuid::nil()).now_or_never());
     }
 }
