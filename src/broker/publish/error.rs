@@ -4,7 +4,7 @@ use crate::broker::error::BrokerError;
 use crate::broker::reply::{is_rejection, reply_text};
 use crate::message::InvalidStatusMessage;
 
-/// Why a message is not safely in a queue.
+/// Why a message is not safely in a queue. Its text is one line, with the cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {

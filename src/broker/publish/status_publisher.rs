@@ -38,6 +38,10 @@ const DEFAULT_NAME: &str = "snapshot-lifecycle library";
 /// # }
 /// ```
 ///
+/// # Runtime
+///
+/// Calls are made within a tokio runtime, and panic outside of one. [`new`](Self::new) and the `with_…` methods need none.
+///
 /// # Sharing, cost
 ///
 /// `Send` and `Sync`; clones share one connection, which is made at the first message and again after any failure. Calls that come while

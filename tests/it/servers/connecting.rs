@@ -202,3 +202,21 @@ async fn worker_goes_without_a_transaction_timeout_of_its_role() {
     let doctor = world.run(&["doctor"]).await;
     assert!(doctor.stdout.contains("transaction_timeout is 500ms"), "{doctor:?}");
 }
+
+#[tokio::test]
+async fn what_the_url_leaves_out_comes_from_the_environment_and_a_part_of_the_url_wins() {
+    let world = World::new().await;
+    let role = world.worker_role();
+    let database = world.database_url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let mut command = world.program(&["sweep"]);
+    command
+        .env("DATABASE_URL", format!("postgres://{}", host_of(&world.database_url)))
+        .env("PGHOST", "db.invalid")
+        .env("PGPORT", "1")
+        .env("PGUSER", &role)
+        .env("PGPASSWORD", "secret")
+        .env("PGDATABASE", database);
+    let swept = tokio::task::spawn_blocking(move || finish(command)).await.unwrap();
+    assert_eq!(swept.code, 0, "{swept:?}");
+    world.drop_role(&role).await;
+}
