@@ -69,10 +69,10 @@ impl DatabaseMonitor<'_> {
     async fn is_up(&mut self, measure: bool) -> bool {
         let checked = if !self.health.is_up(Dependency::Postgres) {
             // After an outage it must let the worker do its job, not only answer.
-            self.database.check_ready().await
+            self.database.access_check_with_delete().await
         } else if measure {
             // An idle worker, too, must notice that rows are hidden from it: they look like no rows.
-            self.database.check_access().await
+            self.database.access_check().await
         } else {
             self.database.ping().await.map_err(AccessError::Storage)
         };

@@ -4,7 +4,7 @@ use crate::storage::{Database, StorageError};
 /// Opens the database, and makes sure that no rows are hidden from the role: a command would see none, and say that there are none.
 pub(super) async fn open(options: &DatabaseOptions, connections: u32) -> anyhow::Result<Database> {
     let database = Database::new(options.database_url.as_ref(), connections)?;
-    database.check_access().await?;
+    database.access_check().await?;
     Ok(database)
 }
 

@@ -196,7 +196,7 @@ impl DatabaseExamination {
 
     async fn role(&self) -> Result<Vec<Finding>, StorageError> {
         let facts = &self.server().await?.facts;
-        match self.database.check_access().await {
+        match self.database.access_check().await {
             Ok(()) => Ok(vec![role(facts, self.protection().await?)]),
             Err(AccessError::Role(problems)) => Ok(problems
                 .into_iter()

@@ -136,7 +136,7 @@ impl Pipeline {
     async fn database_takes_deletes(&self, first_contact: bool, backoff: &mut Backoff, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
             let checked = tokio::select! {
-                checked = self.database.check_ready() => checked,
+                checked = self.database.access_check_with_delete() => checked,
                 () = stop.soft.cancelled() => return false,
             };
             match checked {

@@ -1,4 +1,4 @@
-//! Logging and metrics. A leaf: it knows closed names, and nothing of how they come about.
+//! Logging and metrics. From `message` and `policy` it knows the closed names that are labels, and nothing of how they come about.
 
 mod dependency;
 mod families;

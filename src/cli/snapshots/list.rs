@@ -40,7 +40,7 @@ impl List {
         let database = Database::new(self.database.database_url.as_ref(), 1)?;
         if self.team_id.is_none() {
             // A role from which row-level security hides rows would see none, and say that there are none.
-            database.check_access().await?;
+            database.access_check().await?;
         }
         let filter = SnapshotFilter {
             event_id: self.event_id,

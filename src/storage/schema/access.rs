@@ -47,13 +47,13 @@ impl Problems {
 const WHAT: &str = "check the role's privileges";
 
 impl Database {
-    /// Checks that messages can be worked on now: [`check_access`](Self::check_access), and that a delete passes. A standby
+    /// Checks that messages can be worked on now: [`access_check`](Self::access_check), and that a delete passes. A standby
     /// that only reads, or a table locked as a whole, answers every question and takes no delete.
     ///
     /// # Errors
     /// If they cannot, with the fix.
-    pub async fn check_ready(&self) -> Result<(), AccessError> {
-        self.check_access().await?;
+    pub async fn access_check_with_delete(&self) -> Result<(), AccessError> {
+        self.access_check().await?;
         self.can_delete(Limits::PING).await?;
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Database {
     ///
     /// # Errors
     /// If something of that is not so, with the fix.
-    pub async fn check_access(&self) -> Result<(), AccessError> {
+    pub async fn access_check(&self) -> Result<(), AccessError> {
         let missing = missing(self).await?;
         if !missing.is_empty() {
             return Err(AccessError::NotMigrated(missing.len()));
@@ -75,11 +75,11 @@ impl Database {
         problems.role_problems = role_problems;
         tx.commit(problems).await?.refuse()?;
         // Not before: the role may not read a column, or a view has none of that name.
-        Ok(self.check_columns().await?)
+        Ok(self.access_check_columns().await?)
     }
 
     /// Fails where a column was renamed, or has another type, so that deletes fail.
-    async fn check_columns(&self) -> Result<(), StorageError> {
+    async fn access_check_columns(&self) -> Result<(), StorageError> {
         let mut tx = self.begin(Limits::SHORT, "compare the columns of public.snapshots").await?;
         let _: bool = tx.fetch_one(query_scalar(sql!("access_columns.sql"))).await?;
         tx.commit(()).await
