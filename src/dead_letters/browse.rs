@@ -2,7 +2,7 @@ use std::io;
 
 use super::error::DeadLettersError;
 use super::filter::Filter;
-use super::session::{DeadLetters, Session};
+use super::session::{DeadLetters, QueueSession};
 use crate::broker::HeldLetter;
 
 /// Reads dead letters, the oldest first. Nothing is changed.
@@ -47,15 +47,15 @@ impl Browse<'_> {
     ) -> Result<BrowseReport, DeadLettersError> {
         letters
             .with_queue(async |session| {
-                let mut walk = self.filter.walk().limited_to(self.default_limit);
+                let mut search = self.filter.search().limited_to(self.default_limit);
                 let mut unread = false;
-                while !walk.is_over() && !unread {
+                while !search.is_over() && !unread {
                     let Some(held) = session.read().await? else { break };
-                    if walk.matches(&held.letter) {
-                        unread = !visit(walk.position(), held).map_err(DeadLettersError::Output)?;
+                    if search.matches(&held.letter) {
+                        unread = !visit(search.position(), held).map_err(DeadLettersError::Output)?;
                     }
                 }
-                let (matched, position) = (walk.matched(), walk.position());
+                let (matched, position) = (search.matched(), search.position());
                 Ok(BrowseReport { letters: session.queue.letters(), matched, position, unread })
             })
             .await
@@ -70,16 +70,16 @@ pub async fn find_one(letters: &DeadLetters, filter: &Filter) -> Result<HeldLett
     letters.with_queue(async |session| the_one(session, filter).await).await
 }
 
-pub(super) async fn the_one(session: &mut Session<'_>, filter: &Filter) -> Result<HeldLetter, DeadLettersError> {
-    let mut walk = filter.walk();
+pub(super) async fn the_one(session: &mut QueueSession<'_>, filter: &Filter) -> Result<HeldLetter, DeadLettersError> {
+    let mut search = filter.search();
     let mut found = None;
-    while !walk.is_over() {
+    while !search.is_over() {
         let Some(held) = session.read().await? else { break };
-        if walk.matches(&held.letter) {
+        if search.matches(&held.letter) {
             found.get_or_insert(held);
         }
     }
-    match (found, walk.matched()) {
+    match (found, search.matched()) {
         (Some(letter), 1) => Ok(letter),
         (None, _) => Err(DeadLettersError::NoMatch),
         (Some(_), more) => Err(DeadLettersError::SeveralMatch(more)),

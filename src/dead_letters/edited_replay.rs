@@ -5,9 +5,9 @@ use uuid::Uuid;
 use super::browse::the_one;
 use super::error::DeadLettersError;
 use super::filter::Filter;
+use super::publish_and_remove::{ReplayItem, publish_and_remove};
 use super::replay_report::ReplayReport;
-use super::session::{DeadLetters, Session};
-use super::settle::{Step, settle};
+use super::session::{DeadLetters, QueueSession};
 use crate::broker::Publisher;
 use crate::message::decode;
 
@@ -52,11 +52,11 @@ impl EditedReplay {
         letters
             .with_queue(async |session| {
                 let letters = session.queue.letters();
-                let (step, message_id) = self.prepare(session).await?;
+                let (item, message_id) = self.prepare(session).await?;
                 let mut report =
                     ReplayReport { matched: 1, message_id: Some(message_id), ..ReplayReport::begin(letters) };
                 let publisher = Publisher::new(session.of.address.clone());
-                let mut settled = settle(session, &publisher, &[step]).await;
+                let mut settled = publish_and_remove(session, &publisher, &[item]).await;
                 publisher.close().await;
                 if let Some(why) = settled.stopped.take() {
                     return Err(DeadLettersError::NotReplayed(why));
@@ -67,7 +67,7 @@ impl EditedReplay {
             .await
     }
 
-    async fn prepare(&self, session: &mut Session<'_>) -> Result<(Step, Uuid), DeadLettersError> {
+    async fn prepare(&self, session: &mut QueueSession<'_>) -> Result<(ReplayItem, Uuid), DeadLettersError> {
         let body = tokio::fs::read(&self.body).await;
         let body = body.map_err(|source| DeadLettersError::File { action: "read", file: self.body.clone(), source })?;
         let body = body.trim_ascii().to_vec();
@@ -82,6 +82,6 @@ impl EditedReplay {
             return Err(DeadLettersError::ReplayedTooOften(letter.letter.replay_count));
         }
         let outgoing = letter.replay_edited(&session.of.topology, message.routing_key(), message_id, body);
-        Ok((Step { letter, outgoing, marks: false }, message_id))
+        Ok((ReplayItem { letter, outgoing, marks: false }, message_id))
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::DeadLettersError;
 use super::filter::Filter;
 use super::selection::Selection;
-use super::session::{DeadLetters, Progress, Session};
+use super::session::{DeadLetters, Progress, QueueSession};
 use crate::broker::ExportedLetter;
 
 /// Saves dead letters whole, one JSON object a line. Nothing is changed.
@@ -67,16 +67,16 @@ impl Export {
 
     async fn write(
         &self,
-        session: &mut Session<'_>,
+        session: &mut QueueSession<'_>,
         write: &mut dyn FnMut(&[u8]) -> io::Result<bool>,
     ) -> Result<Option<ExportReport>, DeadLettersError> {
-        let mut walk = self.filter.walk();
+        let mut search = self.filter.search();
         let letters = session.queue.letters();
         let mut selection = Selection::new(letters);
-        while !walk.is_over() {
+        while !search.is_over() {
             let Some(held) = session.read().await? else { break };
-            let matches = walk.matches(&held.letter);
-            session.progress(Progress::Read(walk.position(), letters));
+            let matches = search.matches(&held.letter);
+            session.progress(Progress::Read(search.position(), letters));
             if !matches {
                 continue;
             }
@@ -90,7 +90,7 @@ impl Export {
                 return Ok(None); // no selection of what nobody has
             }
         }
-        Ok(Some(ExportReport { exported: walk.matched(), selection: selection.to_string() }))
+        Ok(Some(ExportReport { exported: search.matched(), selection: selection.to_string() }))
     }
 }
 

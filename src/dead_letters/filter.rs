@@ -25,9 +25,9 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
-/// A walk along the dead letters, from the oldest on.
+/// A search through the dead letters, from the oldest on.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub(super) struct Search<'a> {
     filter: &'a Filter,
     limit: Option<u32>,
     position: u32,
@@ -35,8 +35,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl Filter {
-    pub(super) fn walk(&self) -> Walk<'_> {
-        Walk { filter: self, limit: self.limit, position: 0, matched: 0 }
+    pub(super) fn search(&self) -> Search<'_> {
+        Search { filter: self, limit: self.limit, position: 0, matched: 0 }
     }
 
     /// Whether every dead letter matches.
@@ -71,7 +71,7 @@ impl Filter {
     }
 }
 
-impl Walk<'_> {
+impl Search<'_> {
     /// The same, but with this limit where none was given.
     pub(super) fn limited_to(mut self, limit: u32) -> Self {
         self.limit.get_or_insert(limit);

@@ -18,12 +18,12 @@ mod error;
 mod export;
 mod filter;
 mod pace;
+mod publish_and_remove;
 mod purge;
 mod replay;
 mod replay_report;
 mod selection;
 mod session;
-mod settle;
 mod summary;
 
 pub use browse::{Browse, find_one};

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::error::DeadLettersError;
 use super::filter::Filter;
-use super::session::{DeadLetters, Progress, Session};
+use super::session::{DeadLetters, Progress, QueueSession};
 use super::summary::{ReasonCount, require, summarize};
 
 /// Removes dead letters for good.
@@ -65,20 +65,20 @@ impl Purge {
         letters.with_queue(async |session| self.purge(session).await).await
     }
 
-    async fn purge(&self, session: &mut Session<'_>) -> Result<PurgeReport, DeadLettersError> {
+    async fn purge(&self, session: &mut QueueSession<'_>) -> Result<PurgeReport, DeadLettersError> {
         if let Some(selection) = &self.exactly {
             require(session, &self.filter, selection).await?;
         }
         let mut report = PurgeReport { letters: session.queue.letters(), ..PurgeReport::default() };
-        let mut walk = self.filter.walk();
-        while !walk.is_over() {
+        let mut search = self.filter.search();
+        while !search.is_over() {
             if session.is_interrupted() {
                 report.stopped = Some("interrupted".to_owned());
                 break;
             }
             let removed = match session.queue.next().await {
                 Ok(None) => break,
-                Ok(Some(held)) if walk.matches(&held.letter) => session.queue.remove(&held).await,
+                Ok(Some(held)) if search.matches(&held.letter) => session.queue.remove(&held).await,
                 Ok(Some(_)) => continue,
                 Err(error) => Err(error),
             };
@@ -89,7 +89,7 @@ impl Purge {
             report.purged += 1;
             session.progress(Progress::Removed(report.purged));
         }
-        report.matched = walk.matched();
+        report.matched = search.matched();
         Ok(report)
     }
 }

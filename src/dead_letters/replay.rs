@@ -3,11 +3,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::error::DeadLettersError;
-use super::filter::{Filter, Walk};
+use super::filter::{Filter, Search};
 use super::pace::FailureWatch;
+use super::publish_and_remove::{ReplayItem, publish_and_remove};
 use super::replay_report::ReplayReport;
-use super::session::{DeadLetters, Progress, Session};
-use super::settle::{Step, settle};
+use super::session::{DeadLetters, Progress, QueueSession};
 use super::summary::{require, summarize};
 use crate::broker::Publisher;
 use crate::clock;
@@ -66,7 +66,11 @@ impl Replay {
             .await
     }
 
-    async fn replay(&self, session: &mut Session<'_>, publisher: &Publisher) -> Result<ReplayReport, DeadLettersError> {
+    async fn replay(
+        &self,
+        session: &mut QueueSession<'_>,
+        publisher: &Publisher,
+    ) -> Result<ReplayReport, DeadLettersError> {
         if let Some(selection) = &self.exactly {
             require(session, &self.filter, selection).await?;
         }
@@ -74,7 +78,7 @@ impl Replay {
             replay: self,
             publisher,
             report: ReplayReport::begin(session.queue.letters()),
-            walk: self.filter.walk(),
+            search: self.filter.search(),
             marked_before: 0,
         };
         let watch = match self.stop_on_failures {
@@ -99,7 +103,7 @@ struct ReplayRun<'a> {
     replay: &'a Replay,
     publisher: &'a Publisher,
     report: ReplayReport,
-    walk: Walk<'a>,
+    search: Search<'a>,
     /// Those that an earlier replay marked.
     marked_before: u32,
 }
@@ -107,7 +111,7 @@ struct ReplayRun<'a> {
 impl ReplayRun<'_> {
     async fn run_to_end(
         &mut self,
-        session: &mut Session<'_>,
+        session: &mut QueueSession<'_>,
         mut watch: Option<FailureWatch>,
     ) -> Result<(), DeadLettersError> {
         let began = Instant::now();
@@ -119,10 +123,10 @@ impl ReplayRun<'_> {
             let most = watch.as_ref().map_or(CHUNK, |watch| watch.left_in_wave().min(CHUNK));
             // With a rate, a tenth of a second's worth, so that it is even.
             let most = self.replay.rate.map_or(most, |rate| most.min(rate.div_ceil(10)));
-            let steps = self.gather(session, most).await?;
-            self.report.matched = self.walk.matched();
+            let items = self.gather(session, most).await?;
+            self.report.matched = self.search.matched();
             // Not interrupted: the confirms are waited for, at most fifteen seconds.
-            let settled = settle(session, self.publisher, &steps).await;
+            let settled = publish_and_remove(session, self.publisher, &items).await;
             let replayed = settled.replayed;
             self.report.add(settled);
             session.progress(Progress::Replayed(self.report.replayed));
@@ -135,9 +139,9 @@ impl ReplayRun<'_> {
                 return Ok(());
             }
             if let Some(watch) = &mut watch {
-                self.report.stopped = self.check(session, watch, replayed, steps.is_empty()).await?;
+                self.report.stopped = self.check(session, watch, replayed, items.is_empty()).await?;
             }
-            if steps.is_empty() || self.report.stopped.is_some() {
+            if items.is_empty() || self.report.stopped.is_some() {
                 return Ok(());
             }
             if let Some(rate) = self.replay.rate {
@@ -155,11 +159,12 @@ impl ReplayRun<'_> {
     }
 
     /// The next dead letters to replay or to mark, at most `most`; none when there are no more.
-    async fn gather(&mut self, session: &mut Session<'_>, most: u32) -> Result<Vec<Step>, DeadLettersError> {
-        let (mut steps, mut bytes) = (Vec::new(), 0);
-        while steps.len() < most as usize && bytes < CHUNK_BYTES && !self.walk.is_over() && !session.is_interrupted() {
+    async fn gather(&mut self, session: &mut QueueSession<'_>, most: u32) -> Result<Vec<ReplayItem>, DeadLettersError> {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while items.len() < most as usize && bytes < CHUNK_BYTES && !self.search.is_over() && !session.is_interrupted()
+        {
             let Some(letter) = session.queue.next().await? else { break };
-            if !self.walk.matches(&letter.letter) {
+            if !self.search.matches(&letter.letter) {
                 continue;
             }
             let marks = letter.letter.replay_count >= self.replay.max_replays;
@@ -170,15 +175,15 @@ impl ReplayRun<'_> {
             bytes += letter.body().len();
             let topology = &session.of.topology;
             let outgoing = if marks { letter.marked(topology, clock::now()) } else { letter.replay(topology) };
-            steps.push(Step { letter, outgoing, marks });
+            items.push(ReplayItem { letter, outgoing, marks });
         }
-        Ok(steps)
+        Ok(items)
     }
 
     /// Counts what came back; at the end, whatever the wave.
     async fn check(
         &self,
-        session: &Session<'_>,
+        session: &QueueSession<'_>,
         watch: &mut FailureWatch,
         replayed: u32,
         at_the_end: bool,
@@ -198,10 +203,10 @@ impl ReplayRun<'_> {
     }
 
     /// Returns everything to the queue and begins at its front: what was left there matches again, and what has gone does not.
-    async fn start_again(&mut self, session: &mut Session<'_>) -> Result<(), DeadLettersError> {
+    async fn start_again(&mut self, session: &mut QueueSession<'_>) -> Result<(), DeadLettersError> {
         let gone = self.report.replayed + self.report.replayed_too_often;
         session.restart(self.report.letters - gone).await?;
-        self.walk.restart(gone);
+        self.search.restart(gone);
         (self.report.failed, self.marked_before) = (0, 0);
         Ok(())
     }

@@ -2,7 +2,7 @@ use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::settle::SettleReport;
+use super::publish_and_remove::ItemsReport;
 use super::summary::{ReasonCount, Summary};
 use crate::clock;
 
@@ -65,7 +65,7 @@ impl ReplayReport {
         Self { letters, began_at: Some(to_the_second), ..Self::default() }
     }
 
-    pub(super) fn add(&mut self, settled: SettleReport) {
+    pub(super) fn add(&mut self, settled: ItemsReport) {
         self.replayed += settled.replayed;
         self.replayed_too_often += settled.marked;
         self.failed += settled.failed;

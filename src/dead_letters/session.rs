@@ -29,13 +29,13 @@ impl DeadLetters {
     /// Works on the queue. However that ends, what is left returns to its place.
     pub(super) async fn with_queue<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Session<'_>) -> Result<T, DeadLettersError>,
+        work: impl AsyncFnOnce(&mut QueueSession<'_>) -> Result<T, DeadLettersError>,
     ) -> Result<T, DeadLettersError> {
         let queue = tokio::select! {
             queue = DeadLetterQueue::open(&self.address, &self.topology) => queue?,
             () = self.stop.soft.cancelled() => return Err(DeadLettersError::Interrupted),
         };
-        let mut session = Session { queue, of: self };
+        let mut session = QueueSession { queue, of: self };
         let done = work(&mut session).await;
         tokio::select! {
             () = session.queue.close() => {}
@@ -46,12 +46,12 @@ impl DeadLetters {
 }
 
 /// One piece of work on the queue, which it holds.
-pub(super) struct Session<'a> {
+pub(super) struct QueueSession<'a> {
     pub(super) queue: DeadLetterQueue,
     pub(super) of: &'a DeadLetters,
 }
 
-impl Session<'_> {
+impl QueueSession<'_> {
     /// The next dead letter for work that changes nothing; an interruption ends it.
     pub(super) async fn read(&mut self) -> Result<Option<HeldLetter>, DeadLettersError> {
         if self.is_interrupted() {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::error::DeadLettersError;
 use super::filter::Filter;
 use super::selection::Selection;
-use super::session::{DeadLetters, Progress, Session};
+use super::session::{DeadLetters, Progress, QueueSession};
 use crate::broker::DeadLetter;
 
 /// The dead letters that match, by reason.
@@ -77,19 +77,19 @@ pub async fn count(letters: &DeadLetters, filter: &Filter) -> Result<Count, Dead
 
 /// Reads all dead letters that match; they stay held until they are returned to the queue.
 pub(super) async fn summarize(
-    session: &mut Session<'_>,
+    session: &mut QueueSession<'_>,
     filter: &Filter,
     max_replays: u32,
 ) -> Result<Summary, DeadLettersError> {
     let letters = session.queue.letters();
-    let mut walk = filter.walk();
+    let mut search = filter.search();
     let mut reasons: BTreeMap<Option<String>, ReasonCount> = BTreeMap::new();
     let mut replayed_too_often = 0;
     let mut selection = Selection::new(letters);
-    while !walk.is_over() {
+    while !search.is_over() {
         let Some(held) = session.read().await? else { break };
-        let matches = walk.matches(&held.letter);
-        session.progress(Progress::Read(walk.position(), letters));
+        let matches = search.matches(&held.letter);
+        session.progress(Progress::Read(search.position(), letters));
         if !matches {
             continue;
         }
@@ -97,18 +97,18 @@ pub(super) async fn summarize(
         replayed_too_often += u32::from(held.letter.replay_count >= max_replays);
         let of_reason = reasons
             .entry(held.letter.reason.clone())
-            .or_insert_with(|| ReasonCount::beginning_with(&held.letter, walk.position()));
+            .or_insert_with(|| ReasonCount::beginning_with(&held.letter, search.position()));
         of_reason.add(held.letter.dead_lettered_at);
     }
     let mut reasons: Vec<_> = reasons.into_values().collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
-    Ok(Summary { letters, matched: walk.matched(), replayed_too_often, reasons, selection: selection.to_string() })
+    Ok(Summary { letters, matched: search.matched(), replayed_too_often, reasons, selection: selection.to_string() })
 }
 
 /// Makes sure that the dead letters are those of an earlier preview, and returns them to the queue for the work that follows. More may have
 /// arrived behind them; that work does not read those.
 pub(super) async fn require(
-    session: &mut Session<'_>,
+    session: &mut QueueSession<'_>,
     filter: &Filter,
     selection: &str,
 ) -> Result<(), DeadLettersError> {

@@ -11,7 +11,7 @@ use super::republish::{PendingCopy, Purpose, Republisher};
 use crate::broker::{ChannelGone, Delivery, Topology};
 use crate::clock;
 use crate::policy::EventEnd;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{MessageOutcome, Metrics};
 
 /// The last step: carries out the one outcome of each delivery of a channel, and acknowledges what is settled by it.
 ///
@@ -95,8 +95,8 @@ impl<'a> Settle<'a> {
         // The copies first, so that one acknowledgement may cover those that are confirmed too.
         let confirmed = if republished { self.republisher.publish().await } else { Vec::new() };
         self.acknowledge(done.into_iter().map(|item| item.delivery).collect(), confirmed).await?;
-        self.metrics.messages.add(Outcome::Applied, applied);
-        self.metrics.messages.add(Outcome::Ignored, ignored);
+        self.metrics.messages.add(MessageOutcome::Applied, applied);
+        self.metrics.messages.add(MessageOutcome::Ignored, ignored);
         Ok(remainder)
     }
 
@@ -129,7 +129,7 @@ impl<'a> Settle<'a> {
         self.acknowledger.acknowledge(settled).await?;
         for purpose in purposes {
             match purpose {
-                Purpose::Retry => self.metrics.messages.add(Outcome::Retried, 1),
+                Purpose::Retry => self.metrics.messages.add(MessageOutcome::Retried, 1),
                 Purpose::DeadLetter(reason) => self.metrics.count_dead_letter(reason),
             }
         }

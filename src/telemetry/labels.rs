@@ -7,7 +7,7 @@ use crate::policy::{PassName, Rule};
 
 closed_set! {
     /// What became of a message.
-    pub enum Outcome {
+    pub enum MessageOutcome {
         /// Its snapshots are deleted, or there were none.
         Applied = "applied",
         /// Its status ends no event.
@@ -70,7 +70,7 @@ macro_rules! labels {
 }
 
 labels! {
-    Outcome = "outcome";
+    MessageOutcome = "outcome";
     OutboxOutcome = "outcome";
     Reason = "reason";
     Rule = "rule";

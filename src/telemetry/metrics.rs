@@ -2,7 +2,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::dependency::Dependency;
 use super::families::{Buckets, Counter, Gauge, Histogram, register};
-use super::labels::{OutboxOutcome, Outcome};
+use super::labels::{MessageOutcome, OutboxOutcome};
 use super::log_queue::LINES_DROPPED;
 use crate::message::Reason;
 use crate::policy::{PassName, Rule};
@@ -45,7 +45,7 @@ metrics! {
     #[derive(Clone)]
     pub struct Metrics {
         /// Messages by outcome.
-        messages: Counter<Outcome> = "messages_total";
+        messages: Counter<MessageOutcome> = "messages_total";
         /// Messages put into the dead-letter queue, by reason.
         dead_letters: Counter<Reason> = "dead_letters_total";
         /// Deleted snapshots, by the rule that named them.
@@ -84,7 +84,7 @@ metrics! {
 impl Metrics {
     /// Counts one dead letter.
     pub fn count_dead_letter(&self, reason: Reason) {
-        self.messages.add(Outcome::DeadLettered, 1);
+        self.messages.add(MessageOutcome::DeadLettered, 1);
         self.dead_letters.add(reason, 1);
     }
 
