@@ -3,8 +3,8 @@
 //! `/livez` says that the process is alive, and nothing about servers: restarting the worker fixes no outage. `/readyz`
 //! says whether it can do its job. In production neither body says more than that.
 
-mod health;
-mod metrics;
+mod health_endpoints;
+mod metrics_endpoint;
 mod readiness_request;
 mod server;
 mod state;

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::state::AppState;
-use super::{health, metrics};
+use super::{health_endpoints, metrics_endpoint};
 use crate::config::Environment;
 use crate::telemetry::{Health, Metrics};
 
@@ -60,9 +60,9 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(|source| ServerError { address, source })?;
         let state = AppState { health, metrics, environment };
         let router = Router::new()
-            .route("/livez", get(health::livez))
-            .route("/readyz", get(health::readyz))
-            .route("/metrics", get(metrics::metrics))
+            .route("/livez", get(health_endpoints::livez))
+            .route("/readyz", get(health_endpoints::readyz))
+            .route("/metrics", get(metrics_endpoint::metrics))
             .with_state(state);
         Ok(Self { listener, router })
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::batch_size::BatchSize;
 use super::pass::{PassContext, PassError, Report};
 use super::stayed_rows::StayedRows;
-use crate::storage::{Batch, Limits, NextRow, StorageError, Verdict};
+use crate::storage::{DeleteBatch, Limits, NextRow, StorageError, Verdict};
 
 /// Rows to delete, in an order in which a place can be named.
 pub(super) trait Walk: Sync {
@@ -16,7 +16,7 @@ pub(super) trait Walk: Sync {
         &self,
         after: Option<&Self::Place>,
         rows: u32,
-    ) -> impl Future<Output = Result<Option<Batch<Self::Place>>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<Option<DeleteBatch<Self::Place>>, StorageError>> + Send;
 
     /// The row that [`delete`](Self::delete) of one row would take.
     fn next(
@@ -85,7 +85,7 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn count<P>(&mut self, batch: &Batch<P>) {
+    fn count<P>(&mut self, batch: &DeleteBatch<P>) {
         self.conflicts = 0;
         self.report.deleted += batch.deleted;
         self.report.batches += 1;

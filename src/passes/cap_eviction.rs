@@ -4,7 +4,7 @@ use super::batches::{Batches, Walk, WalkEnd};
 use super::dry_run::DryRun;
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, CapPlace, Database, Excess, NextRow, OverfullTeam, StorageError};
+use crate::storage::{CapPlace, Database, DeleteBatch, Excess, NextRow, OverfullTeam, StorageError};
 
 /// Deletes the oldest snapshots above the cap, of every team or of one.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +129,7 @@ struct AboveCap<'a> {
 impl Walk for AboveCap<'_> {
     type Place = CapPlace;
 
-    async fn delete(&self, after: Option<&CapPlace>, rows: u32) -> Result<Option<Batch<CapPlace>>, StorageError> {
+    async fn delete(&self, after: Option<&CapPlace>, rows: u32) -> Result<Option<DeleteBatch<CapPlace>>, StorageError> {
         let PassContext { database, lease, rate, .. } = self.context;
         database.cap_evict_batch(*lease, self.team, self.cap, after, rows, *rate).await
     }

@@ -4,7 +4,7 @@ use super::batches::{Batches, Walk, WalkEnd};
 use super::dry_run::DryRun;
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::policy::PassName;
-use crate::storage::{Batch, Database, Expired, NextRow, StorageError, TtlPlace};
+use crate::storage::{Database, DeleteBatch, Expired, NextRow, StorageError, TtlPlace};
 
 /// Deletes the snapshots that had expired, by the database's clock, when the pass began.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ struct ExpiredRows<'a> {
 impl Walk for ExpiredRows<'_> {
     type Place = TtlPlace;
 
-    async fn delete(&self, after: Option<&TtlPlace>, rows: u32) -> Result<Option<Batch<TtlPlace>>, StorageError> {
+    async fn delete(&self, after: Option<&TtlPlace>, rows: u32) -> Result<Option<DeleteBatch<TtlPlace>>, StorageError> {
         let PassContext { database, lease, rate, .. } = self.context;
         database.ttl_delete_batch(*lease, after, self.cutoff, rows, *rate).await
     }

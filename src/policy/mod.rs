@@ -1,11 +1,11 @@
 //! What to do about a message: pure decisions on messages, retention and retries. No clock, no server.
 
-mod decide;
+mod event_end;
 mod kept_types;
 mod retry;
 mod rule;
 
-pub use decide::{Decision, EventEnd, decide, merge, named_teams};
+pub use event_end::{Decision, EventEnd, decide, merge, named_teams};
 pub use kept_types::KeptTypes;
 pub use retry::{DELAYS, NextStep, after_failure};
 pub use rule::{PassName, Rule};

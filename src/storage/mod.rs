@@ -75,7 +75,7 @@ pub use self::{
     retention::restamp::{Restamp, RestampBatch},
     retention::settings::{RowsOfType, TypeRetention},
     rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage},
-    rules::batch::{Batch, NextRow},
+    rules::delete_batch::{DeleteBatch, NextRow},
     rules::event_end::{EventCount, EventEndOutcome, TypeCount},
     rules::event_steps::{EventSteps, StepsOutcome},
     rules::step_size::StepSize,

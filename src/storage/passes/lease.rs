@@ -156,8 +156,11 @@ pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_
         #[sqlx(flatten)]
         problems: Problems,
     }
-    let statement =
-        query_as(sql!("lease_renew_to_delete.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
+    let statement = query_as(sql!(
+        "lease_renew_to_delete.sql",
+        "../schema/row_level_security_and_table_shape.sql",
+        "../schema/table_shape.sql"
+    ));
     let Answer { is_ours, problems } = tx.fetch_one(bound(statement, lease)).await?;
     problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), error.to_string()))?;
     Ok(is_ours)

@@ -7,4 +7,4 @@ WITH renewed AS (
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM renewed) AS is_ours,
-       {{../schema/silent_problems.sql}}
+       {{../schema/row_level_security_and_table_shape.sql}}

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::interval::as_interval;
+use super::ttl_interval::as_interval;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;

@@ -13,7 +13,7 @@ use crate::policy::EventEnd;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
-use crate::storage::retention::terms::Terms;
+use crate::storage::retention::delete_terms::DeleteTerms;
 use crate::storage::schema::access;
 use crate::storage::statement::{query, query_as, sql};
 use crate::storage::transaction::Tx;
@@ -38,7 +38,7 @@ impl AppliedAhead {
 }
 
 /// Remembers the ends whose time has not come yet, unless they are remembered already. Asks nothing of the database where there are none.
-pub(super) async fn note(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Result<(), StorageError> {
+pub(super) async fn note(tx: &mut Tx, ends: &[EventEnd], terms: &DeleteTerms) -> Result<(), StorageError> {
     let ahead = || ends.iter().filter(|end| is_ahead(end, terms));
     if ahead().next().is_none() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) async fn note(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Resul
 pub(super) async fn as_first_applied(
     tx: &mut Tx,
     ends: &[EventEnd],
-    terms: &Terms,
+    terms: &DeleteTerms,
 ) -> Result<Vec<EventEnd>, StorageError> {
     let mut ends = ends.to_vec();
     // One that is ahead may have been remembered by another transaction since the terms were read.
@@ -77,7 +77,7 @@ pub(super) async fn as_first_applied(
     Ok(ends)
 }
 
-fn is_ahead(end: &EventEnd, terms: &Terms) -> bool {
+fn is_ahead(end: &EventEnd, terms: &DeleteTerms) -> bool {
     end.occurred_at > terms.now
 }
 

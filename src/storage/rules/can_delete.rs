@@ -6,7 +6,7 @@ use crate::policy::Rule;
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
-use crate::storage::retention::terms::Terms;
+use crate::storage::retention::delete_terms::DeleteTerms;
 use crate::storage::statement::query;
 
 /// It compares every column that the real one does: a column that was renamed, or has another type, fails each event.
@@ -31,7 +31,7 @@ impl Database {
     /// If no delete passes now.
     pub async fn can_delete(&self, limits: Limits) -> Result<(), StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "test whether a delete passes").await?;
-        Terms::load(&mut tx, &[]).await?;
+        DeleteTerms::load(&mut tx, &[]).await?;
         tx.execute(query(DELETE_NOTHING).bind(Uuid::nil())).await?;
         tx.execute(query(WRITE_TO_THE_LOG)).await?;
         tx.commit(()).await

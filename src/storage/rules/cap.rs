@@ -8,7 +8,7 @@
 
 use uuid::Uuid;
 
-use super::batch::{Batch, BatchCounts, NextRow};
+use super::delete_batch::{DeleteBatch, DeleteBatchCounts, NextRow};
 use super::timestamp::Timestamp;
 use crate::policy::Rule;
 use crate::storage::database::Database;
@@ -89,11 +89,11 @@ impl Database {
         after: Option<&CapPlace>,
         rows: u32,
         rate: Option<u32>,
-    ) -> Result<Option<Batch<CapPlace>>, StorageError> {
+    ) -> Result<Option<DeleteBatch<CapPlace>>, StorageError> {
         #[derive(sqlx::FromRow)]
         struct Answer {
             #[sqlx(flatten)]
-            counts: BatchCounts,
+            counts: DeleteBatchCounts,
             last_age: Option<Timestamp>,
             last_id: Option<Uuid>,
         }

@@ -11,7 +11,7 @@ use crate::policy::{EventEnd, KeptTypes, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::limits::Limits;
-use crate::storage::retention::terms::Terms;
+use crate::storage::retention::delete_terms::DeleteTerms;
 use crate::storage::statement::{Statement, query_as, sql};
 use crate::storage::transaction::Tx;
 
@@ -63,7 +63,7 @@ impl Database {
     ) -> Result<Vec<EventEndOutcome>, StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete the events' snapshots").await?;
         let event_ids: Vec<_> = ends.iter().map(|end| end.event_id).collect();
-        let terms = Terms::load(&mut tx, &event_ids).await?;
+        let terms = DeleteTerms::load(&mut tx, &event_ids).await?;
         applied_ahead::note(&mut tx, ends, &terms).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, ends, &terms).await?;
         let deleted = delete(&mut tx, &ends, &terms).await?;
@@ -89,7 +89,7 @@ impl Database {
             rows: i64,
         }
         let mut tx = self.begin(Limits::LONG, "count the event's snapshots").await?;
-        let terms = Terms::load(&mut tx, &[end.event_id]).await?;
+        let terms = DeleteTerms::load(&mut tx, &[end.event_id]).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, std::slice::from_ref(end), &terms).await?;
         let keeps_none = KeptTypes::new(false, []);
         let statement = query_as(sql!("event_end_count.sql", "event_ends.sql", "event_end_rule.sql"));
@@ -114,7 +114,7 @@ struct CountAt {
 }
 
 /// Deleted rows by position in `ends`; positions without a row are absent.
-async fn delete(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Result<HashMap<usize, u64>, StorageError> {
+async fn delete(tx: &mut Tx, ends: &[EventEnd], terms: &DeleteTerms) -> Result<HashMap<usize, u64>, StorageError> {
     let statement = query_as(sql!("event_end_delete.sql", "event_ends.sql", "event_end_rule.sql"));
     let counts: Vec<CountAt> = tx.fetch_all(bound(statement, ends, &terms.policy)).await?;
     let (bound_now, counts): (Vec<_>, Vec<_>) = counts.into_iter().partition(|count| count.position == 0);
@@ -123,7 +123,7 @@ async fn delete(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Result<HashMap
 }
 
 /// Rows that a trigger or rule of the backend has kept, by position in `ends`.
-async fn kept(tx: &mut Tx, ends: &[EventEnd], terms: &Terms) -> Result<HashMap<usize, u64>, StorageError> {
+async fn kept(tx: &mut Tx, ends: &[EventEnd], terms: &DeleteTerms) -> Result<HashMap<usize, u64>, StorageError> {
     let statement = query_as(sql!("event_end_kept.sql", "event_ends.sql", "event_end_rule.sql"));
     Ok(indexed(tx.fetch_all(bound(statement, ends, &terms.policy)).await?))
 }
@@ -137,7 +137,7 @@ pub(super) async fn owners_of_mismatched(
     tx: &mut Tx,
     ends: &[EventEnd],
     deleted: &HashMap<usize, u64>,
-    terms: &Terms,
+    terms: &DeleteTerms,
 ) -> Result<HashMap<usize, Vec<Uuid>>, StorageError> {
     #[derive(sqlx::FromRow)]
     struct OwnersAt {

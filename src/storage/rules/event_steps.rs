@@ -17,7 +17,7 @@ use crate::policy::{EventEnd, Rule};
 use crate::storage::database::Database;
 use crate::storage::error::{StorageError, Verdict};
 use crate::storage::limits::Limits;
-use crate::storage::retention::terms::Terms;
+use crate::storage::retention::delete_terms::DeleteTerms;
 use crate::storage::statement::{query_as, query_scalar, sql};
 use crate::storage::transaction::Tx;
 
@@ -168,7 +168,7 @@ impl Database {
         let ids = steps.ids.split_off(from);
         let began = Instant::now();
         match self.delete_rows(steps, &ids).await {
-            Ok(Step { deleted, mut kept }) => {
+            Ok(StepResult { deleted, mut kept }) => {
                 steps.deleted += deleted;
                 steps.kept.append(&mut kept);
                 size.took(began.elapsed());
@@ -195,7 +195,7 @@ impl Database {
         }
         let mut tx = self.begin_delete(Limits::PAGE, Rule::EventEnd, "find the event's snapshots").await?;
         let end = steps.end_at_cutoff();
-        let terms = Terms::load(&mut tx, &[end.event_id]).await?;
+        let terms = DeleteTerms::load(&mut tx, &[end.event_id]).await?;
         let mut ends = vec![end];
         if !steps.has_begun() {
             applied_ahead::note(&mut tx, &ends, &terms).await?;
@@ -212,7 +212,7 @@ impl Database {
         Ok(owners)
     }
 
-    async fn delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<Step, StorageError> {
+    async fn delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<StepResult, StorageError> {
         let mut tries = 1;
         loop {
             match self.try_to_delete_rows(steps, ids).await {
@@ -223,26 +223,26 @@ impl Database {
     }
 
     /// One transaction. Every condition is asked again of the row that is deleted.
-    async fn try_to_delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<Step, StorageError> {
+    async fn try_to_delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<StepResult, StorageError> {
         let limits = if ids.len() == 1 { SINGLE } else { STEP };
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete some of the event's snapshots").await?;
-        let terms = Terms::load(&mut tx, &[]).await?;
+        let terms = DeleteTerms::load(&mut tx, &[]).await?;
         let end = [steps.end_at_cutoff()];
         let gone = delete(&mut tx, &end, &terms, ids).await?;
         let kept = if gone.len() < ids.len() { kept(&mut tx, &end, &terms, ids).await? } else { Vec::new() };
-        tx.commit(Step { deleted: gone.len() as u64, kept }).await
+        tx.commit(StepResult { deleted: gone.len() as u64, kept }).await
     }
 }
 
 /// A deadlock's victim may simply go again; more often than this it is no coincidence.
 const CONFLICT_TRIES: u32 = 3;
 
-struct Step {
+struct StepResult {
     deleted: u64,
     kept: Vec<Uuid>,
 }
 
-async fn delete(tx: &mut Tx, end: &[EventEnd], terms: &Terms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
+async fn delete(tx: &mut Tx, end: &[EventEnd], terms: &DeleteTerms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
     #[derive(sqlx::FromRow)]
     struct Gone {
         ids: Vec<Uuid>,
@@ -255,7 +255,7 @@ async fn delete(tx: &mut Tx, end: &[EventEnd], terms: &Terms, ids: &[Uuid]) -> R
 }
 
 /// The rows that the delete has found and a trigger or rule of the backend has kept.
-async fn kept(tx: &mut Tx, end: &[EventEnd], terms: &Terms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
+async fn kept(tx: &mut Tx, end: &[EventEnd], terms: &DeleteTerms, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
     let statement = query_scalar(sql!("event_steps_kept.sql", "event_ends.sql", "event_end_rule.sql"));
     tx.fetch_all(bound(statement, end, &terms.policy).bind(ids)).await
 }

@@ -2,9 +2,9 @@
 //! and its delete at an event's end has the same `event_end_rule.sql` in it.
 
 mod applied_ahead;
-pub(super) mod batch;
 mod can_delete;
 pub(super) mod cap;
+pub(super) mod delete_batch;
 pub(super) mod event_end;
 pub(super) mod event_steps;
 pub(super) mod step_size;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::batch::{Batch, BatchCounts, NextRow};
+use super::delete_batch::{DeleteBatch, DeleteBatchCounts, NextRow};
 use super::timestamp::Timestamp;
 use crate::policy::Rule;
 use crate::storage::database::Database;
@@ -82,11 +82,11 @@ impl Database {
         cutoff: OffsetDateTime,
         rows: u32,
         rate: Option<u32>,
-    ) -> Result<Option<Batch<TtlPlace>>, StorageError> {
+    ) -> Result<Option<DeleteBatch<TtlPlace>>, StorageError> {
         #[derive(sqlx::FromRow)]
         struct Answer {
             #[sqlx(flatten)]
-            counts: BatchCounts,
+            counts: DeleteBatchCounts,
             last: Option<Timestamp>,
             kept_at_last: Vec<Uuid>,
         }

@@ -24,7 +24,7 @@ pub enum AccessError {
     Storage(#[from] StorageError),
 }
 
-/// The answer to `silent_problems.sql`.
+/// The answer to `row_level_security_and_table_shape.sql`.
 #[derive(Debug, sqlx::FromRow)]
 pub(in crate::storage) struct Problems {
     role_problems: Vec<String>,
@@ -93,6 +93,10 @@ pub(in crate::storage) async fn require(tx: &mut Tx) -> Result<(), StorageError>
 }
 
 async fn problems(tx: &mut Tx) -> Result<Problems, StorageError> {
-    tx.fetch_one(query_as(sql!("access_problems.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql")))
-        .await
+    tx.fetch_one(query_as(sql!(
+        "access_problems.sql",
+        "../schema/row_level_security_and_table_shape.sql",
+        "../schema/table_shape.sql"
+    )))
+    .await
 }

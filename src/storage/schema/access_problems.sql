@@ -1,2 +1,2 @@
 -- What is wrong with the role and with the table.
-SELECT {{../schema/silent_problems.sql}}
+SELECT {{../schema/row_level_security_and_table_shape.sql}}

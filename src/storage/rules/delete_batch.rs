@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 /// What one deleting transaction of a pass did. `P` is a place in the order in which the pass walks its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch<P> {
+pub struct DeleteBatch<P> {
     /// Rows found and locked; fewer than asked for where none is left behind them.
     pub found: u64,
     /// Rows deleted.
@@ -26,16 +26,16 @@ pub struct NextRow<P> {
 
 /// The columns that the answers to both rules' batches have.
 #[derive(sqlx::FromRow)]
-pub(super) struct BatchCounts {
+pub(super) struct DeleteBatchCounts {
     found: i64,
     deleted: i64,
     kept: i64,
     kept_ids: Vec<Uuid>,
 }
 
-impl BatchCounts {
-    pub(super) fn batch<P>(self, last: Option<P>) -> Batch<P> {
-        Batch {
+impl DeleteBatchCounts {
+    pub(super) fn batch<P>(self, last: Option<P>) -> DeleteBatch<P> {
+        DeleteBatch {
             found: self.found.unsigned_abs(),
             deleted: self.deleted.unsigned_abs(),
             kept: self.kept.unsigned_abs(),

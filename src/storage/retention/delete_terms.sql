@@ -16,4 +16,4 @@ SELECT ARRAY(SELECT snapshot_type FROM snapshot_lifecycle.retention ORDER BY sna
        pg_catalog.row_security_active('public.snapshots') AS bound,
        pg_catalog.now() AS now,
        EXISTS (SELECT FROM snapshot_lifecycle.applied_ahead WHERE event_id = ANY ($1)) AS applied_ahead,
-       {{../schema/silent_problems.sql}}
+       {{../schema/row_level_security_and_table_shape.sql}}

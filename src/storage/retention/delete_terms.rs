@@ -12,7 +12,7 @@ use crate::storage::statement::{query_as, sql};
 use crate::storage::transaction::Tx;
 
 /// What a delete of the worker's goes by, as it stands in its transaction.
-pub(in crate::storage) struct Terms {
+pub(in crate::storage) struct DeleteTerms {
     /// Which types outlive their event.
     pub(in crate::storage) policy: KeptTypes,
     /// A trigger or rule of the backend may keep rows without an error.
@@ -25,7 +25,7 @@ pub(in crate::storage) struct Terms {
     pub(in crate::storage) applied_ahead: bool,
 }
 
-impl Terms {
+impl DeleteTerms {
     /// Reads the policy, and in the same statement whether the delete that follows in this transaction will reach every row. A privilege
     /// revoked in between is no danger: without it the delete fails.
     pub(in crate::storage) async fn load(tx: &mut Tx, event_ids: &[Uuid]) -> Result<Self, StorageError> {
@@ -40,7 +40,11 @@ impl Terms {
             #[sqlx(flatten)]
             problems: Problems,
         }
-        let statement = query_as(sql!("terms.sql", "../schema/silent_problems.sql", "../schema/table_shape.sql"));
+        let statement = query_as(sql!(
+            "delete_terms.sql",
+            "../schema/row_level_security_and_table_shape.sql",
+            "../schema/table_shape.sql"
+        ));
         let answer: Answer = tx.fetch_one(statement.bind(event_ids)).await?;
         answer.problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), error.to_string()))?;
         Ok(Self {
