@@ -11,6 +11,7 @@ mod doctor;
 mod evict;
 mod healthcheck;
 mod interrupt;
+mod listing;
 mod man;
 mod migrate;
 mod one_pass;

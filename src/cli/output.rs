@@ -68,30 +68,6 @@ impl OutputOptions {
     }
 }
 
-/// An array printed one element at a time, so that its length is not bounded by memory.
-pub(super) struct JsonArray {
-    elements: u64,
-}
-
-impl JsonArray {
-    /// Prints nothing yet.
-    pub(super) const fn new() -> Self {
-        Self { elements: 0 }
-    }
-
-    /// Prints one more element; `false` when nobody reads any longer.
-    pub(super) fn push<T: Serialize>(&mut self, element: &T) -> io::Result<bool> {
-        let before = if self.elements == 0 { "[\n" } else { ",\n" };
-        self.elements += 1;
-        write_while_read(format!("{before}{}", serde_json::to_string(element)?).as_bytes())
-    }
-
-    /// Ends the array.
-    pub(super) fn end(self) -> anyhow::Result<()> {
-        write_stdout(if self.elements == 0 { b"[]\n" } else { b"\n]\n" })
-    }
-}
-
 /// Whether the answer goes to a terminal.
 fn on_a_terminal() -> bool {
     io::stdout().is_terminal()

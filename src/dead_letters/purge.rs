@@ -1,9 +1,12 @@
+use std::fmt;
+
 use serde::Serialize;
 
 use super::error::DeadLettersError;
 use super::filter::Filter;
 use super::session::{DeadLetters, Progress, QueueSession};
-use super::summary::{ReasonCount, require, summarize};
+use super::summary::{ReasonCount, of_all, require, summarize};
+use crate::terminal::counted;
 
 /// Removes dead letters for good.
 #[derive(Debug)]
@@ -37,6 +40,9 @@ pub struct PurgeReport {
     /// The dead letters of the preview, by reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonCount>,
+    /// Whether the filter has no condition, so that a purge needs --all.
+    #[serde(skip)]
+    pub(super) is_of_all: bool,
 }
 
 impl Purge {
@@ -53,6 +59,7 @@ impl Purge {
             would_purge: Some(summary.matched),
             selection: Some(summary.selection),
             reasons: summary.reasons,
+            is_of_all: self.filter.is_empty(),
             ..PurgeReport::default()
         })
     }
@@ -91,5 +98,21 @@ impl Purge {
         }
         report.matched = search.matched();
         Ok(report)
+    }
+}
+
+/// The sentence under a table of the reasons.
+impl fmt::Display for PurgeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(selection) = &self.selection {
+            let would = of_all(self.matched, self.letters);
+            let yes = if self.is_of_all { "--all --yes" } else { "--yes" };
+            return write!(
+                f,
+                "would purge {would}; nothing was changed, add {yes} to do it, or --exactly {selection} --yes for these and no others"
+            );
+        }
+        let rest = if self.stopped.is_some() { ", the others are still in the queue" } else { "" };
+        write!(f, "purged {}{rest}", counted(self.purged, "dead letter"))
     }
 }

@@ -1,10 +1,13 @@
+use std::fmt;
+
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::publish_and_remove::ItemsReport;
-use super::summary::{ReasonCount, Summary};
+use super::summary::{ReasonCount, Summary, of_all};
 use crate::clock;
+use crate::terminal::counted;
 
 /// The outcome of a replay, or of its preview.
 #[derive(Debug, Default, Serialize)]
@@ -71,5 +74,42 @@ impl ReplayReport {
         self.failed += settled.failed;
         self.first_failure = self.first_failure.take().or(settled.first_failure);
         self.stopped = self.stopped.take().or(settled.stopped);
+    }
+}
+
+/// The sentences under a table of the reasons.
+impl fmt::Display for ReplayReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let often = match self.replayed_too_often {
+            0 => String::new(),
+            many if self.dry_run => format!("; {many} more would stay, marked: replayed too often"),
+            many => format!("; {many} stay, marked: replayed too often"),
+        };
+        match (&self.selection, self.would_replay) {
+            (Some(selection), Some(number)) => {
+                let would = of_all(number, self.letters);
+                write!(
+                    f,
+                    "would replay {would}{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others"
+                )
+            }
+            (None, Some(number)) => {
+                let would = counted(number, "dead letter");
+                write!(f, "would replay {would} with the new body; nothing was changed, add --yes to do it")
+            }
+            (_, None) => {
+                let rest = self.stopped.is_some() || self.failed > 0;
+                let rest = if rest { "; the others are still in the queue" } else { "" };
+                write!(f, "replayed {}{often}{rest}", counted(self.replayed, "dead letter"))?;
+                // Confirmed is not applied.
+                match &self.began_at {
+                    Some(began_at) if self.replayed > 0 => write!(
+                        f,
+                        "\nThe broker has confirmed them. Whether they succeed is up to the worker; `dlq list --since {began_at}` shows what fails again."
+                    ),
+                    _ => Ok(()),
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -7,6 +8,7 @@ use super::filter::Filter;
 use super::selection::Selection;
 use super::session::{DeadLetters, Progress, QueueSession};
 use crate::broker::DeadLetter;
+use crate::terminal::counted;
 
 /// The dead letters that match, by reason.
 #[derive(Debug, Serialize)]
@@ -120,6 +122,23 @@ pub(super) async fn require(
         }
     }
     Err(DeadLettersError::OtherSelection)
+}
+
+/// As in `3 of 12 dead letters`.
+pub(super) fn of_all(matched: u32, letters: u32) -> String {
+    format!("{matched} of {}", counted(letters, "dead letter"))
+}
+
+/// The sentence under a table of the reasons.
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&of_all(self.summary.matched, self.summary.letters))?;
+        match self.waiting_for_retry {
+            None | Some(0) => Ok(()),
+            Some(1) => f.write_str("; in addition, 1 message waits for another attempt"),
+            Some(more) => write!(f, "; in addition, {more} messages wait for another attempt"),
+        }
+    }
 }
 
 impl ReasonCount {

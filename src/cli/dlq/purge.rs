@@ -4,11 +4,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::queue::QueueOptions;
-use super::table::{by_reason, of_all};
+use super::table::by_reason;
 use crate::cli::output::ConfirmOptions;
 use crate::cli::usage_error::UsageError;
-use crate::dead_letters::{self, Filter, PurgeReport};
-use crate::terminal::{Table, counted};
+use crate::dead_letters::{self, Filter};
 
 /// Removes dead letters for good; `dlq export` saves them first
 ///
@@ -32,12 +31,11 @@ impl Purge {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let filter = Filter::from(&self.queue.filter);
         self.refuse_ambiguity(&filter)?;
-        let yes = if filter.is_empty() { "--all --yes" } else { "--yes" };
         let letters = self.queue.dead_letters()?;
         let purge = dead_letters::Purge { filter, exactly: self.exactly };
         let report = if self.confirm.yes { purge.run(&letters).await } else { purge.preview(&letters).await }?;
         drop(letters);
-        self.queue.output.print(&report, |report| table(report, yes))?;
+        self.queue.output.print(&report, |report| by_reason(&report.reasons).footer(report.to_string()))?;
         match report.stopped {
             None => Ok(ExitCode::SUCCESS),
             Some(why) => bail!("stopped: {why}; what was not removed is still a dead letter"),
@@ -56,17 +54,4 @@ impl Purge {
         }
         Ok(())
     }
-}
-
-fn table(report: &PurgeReport, yes: &str) -> Table {
-    let footer = if let Some(selection) = &report.selection {
-        format!(
-            "would purge {}; nothing was changed, add {yes} to do it, or --exactly {selection} --yes for these and no others",
-            of_all(report.matched, report.letters)
-        )
-    } else {
-        let rest = if report.stopped.is_some() { ", the others are still in the queue" } else { "" };
-        format!("purged {}{rest}", counted(report.purged, "dead letter"))
-    };
-    by_reason(&report.reasons).footer(footer)
 }

@@ -5,11 +5,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::queue::QueueOptions;
-use super::table::{by_reason, of_all};
+use super::table::by_reason;
 use crate::cli::output::ConfirmOptions;
 use crate::config::parse_percent;
-use crate::dead_letters::{self, EditedReplay, Filter, ReplayReport};
-use crate::terminal::{Table, counted};
+use crate::dead_letters::{self, EditedReplay, Filter};
 
 /// Sends dead letters back to where they first came from
 ///
@@ -54,44 +53,11 @@ impl Replay {
             if confirm.yes { replay.run(&letters).await } else { replay.preview(&letters).await }
         }?;
         drop(letters);
-        queue.output.print(&report, table)?;
+        queue.output.print(&report, |report| by_reason(&report.reasons).footer(report.to_string()))?;
         match (report.stopped, report.first_failure) {
             (None, None) => Ok(ExitCode::SUCCESS),
             (Some(why), _) => bail!("stopped: {why}; what was not replayed is still a dead letter"),
             (None, Some(why)) => bail!("{} could not be replayed and are still dead letters; {why}", report.failed),
         }
-    }
-}
-
-fn table(report: &ReplayReport) -> Table {
-    let often = match report.replayed_too_often {
-        0 => String::new(),
-        many if report.dry_run => format!("; {many} more would stay, marked: replayed too often"),
-        many => format!("; {many} stay, marked: replayed too often"),
-    };
-    by_reason(&report.reasons).footer(match (&report.selection, report.would_replay) {
-        (Some(selection), Some(number)) => format!(
-            "would replay {}{often}; nothing was changed, add --yes to do it, or --exactly {selection} --yes for these and no others",
-            of_all(number, report.letters)
-        ),
-        (None, Some(number)) => format!(
-            "would replay {} with the new body; nothing was changed, add --yes to do it",
-            counted(number, "dead letter")
-        ),
-        (_, None) => {
-            let rest = report.stopped.is_some() || report.failed > 0;
-            let rest = if rest { "; the others are still in the queue" } else { "" };
-            format!("replayed {}{often}{rest}{}", counted(report.replayed, "dead letter"), hint(report))
-        }
-    })
-}
-
-/// Confirmed is not applied.
-fn hint(report: &ReplayReport) -> String {
-    match &report.began_at {
-        Some(began_at) if report.replayed > 0 => format!(
-            "\nThe broker has confirmed them. Whether they succeed is up to the worker; `dlq list --since {began_at}` shows what fails again."
-        ),
-        _ => String::new(),
     }
 }
