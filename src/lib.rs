@@ -157,7 +157,7 @@
 //! | `outbox` | from the outbox table to the broker |
 //! | `dead_letters` | browse, replay, export and purge dead letters |
 //! | `import` | from a local JSON store to snapshots |
-//! | `publish_file` | from a file of status messages to the broker |
+//! | `publication` | a status message by hand, or a file of them, to the broker |
 //! | `monitor` | polls both servers for readiness and gauges |
 //! | `doctor` | what can be wrong with a deployment, each with its fix |
 //! | `http` | health and metrics |
@@ -216,7 +216,7 @@ mod import;
 #[cfg(feature = "worker")]
 mod outbox;
 #[cfg(feature = "worker")]
-mod publish_file;
+mod publication;
 #[cfg(feature = "worker")]
 mod terminal;
 

@@ -21,6 +21,7 @@ mod publish;
 mod retention;
 mod run;
 mod snapshots;
+mod status_message;
 mod sweep;
 mod usage_error;
 

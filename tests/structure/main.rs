@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 6] = [
     &["message", "policy"],
     &["telemetry"],
     &["broker", "storage"],
-    &["dead_letters", "doctor", "http", "import", "monitor", "outbox", "passes", "pipeline", "publish_file"],
+    &["dead_letters", "doctor", "http", "import", "monitor", "outbox", "passes", "pipeline", "publication"],
     &["cli"],
 ];
 

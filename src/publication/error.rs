@@ -4,6 +4,17 @@ use std::path::PathBuf;
 use crate::broker::{BrokerError, PublishError};
 use crate::message::InvalidStatusMessage;
 
+/// Why the message is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The worker would dead-letter it, so it was not sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidStatusMessage),
+    /// The broker has not confirmed it.
+    #[error("the message was not published")]
+    NotConfirmed(#[from] PublishError),
+}
+
 /// Why not every line is published.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {

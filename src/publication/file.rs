@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{FileError, StopReason};
@@ -24,6 +25,15 @@ pub struct FilePublication<'a> {
     pub on_confirmed: &'a (dyn Fn(u64) + Send + Sync),
 }
 
+/// What was published.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    /// The exchange.
+    pub exchange: String,
+    /// Messages confirmed.
+    pub confirmed: u64,
+}
+
 /// How sending ended, but for messages that are not confirmed.
 struct SendEnd {
     last_line: u64,
@@ -36,11 +46,11 @@ enum SendEndReason {
 }
 
 impl FilePublication<'_> {
-    /// Publishes the lines after the first `skip`, and returns the number of messages confirmed.
+    /// Publishes the lines after the first `skip`.
     ///
     /// # Errors
     /// Where not every line is published. The error says with which `--skip` to continue.
-    pub async fn run(&self) -> Result<u64, FileError> {
+    pub async fn run(&self) -> Result<FileReport, FileError> {
         let mut lines = Lines::open(self.from).await.map_err(|error| FileError::Open(self.from.to_owned(), error))?;
         let mut stream = tokio::select! {
             stream = PublishStream::open(self.address) => stream?,
@@ -60,7 +70,7 @@ impl FilePublication<'_> {
                 Err(FileError::Stopped { reason, last_line: end.last_line, confirmed })
             }
             None if self.skip > lines.number() => Err(FileError::BeyondTheEnd { skip: self.skip, end: lines.number() }),
-            None => Ok(confirmed),
+            None => Ok(FileReport { exchange: self.exchange.to_owned(), confirmed }),
         }
     }
 
