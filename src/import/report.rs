@@ -1,5 +1,9 @@
+use std::fmt;
+
 use serde::Serialize;
 use uuid::Uuid;
+
+use crate::terminal::counted;
 
 /// The outcome of an import, or of its preview.
 #[derive(Debug, Serialize)]
@@ -83,6 +87,35 @@ impl ImportReport {
             left_out: count(Outcome::LeftOut),
             stopped,
             snapshots,
+        }
+    }
+
+    /// Why the import is not complete. Snapshots that have expired are not missed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        match (&self.stopped, self.left_out) {
+            (Some(why), _) => Some(why.clone()),
+            (None, 0) => None,
+            (None, 1) => Some("1 snapshot was left out; the answer says which and why".to_owned()),
+            (None, more) => {
+                Some(format!("{} were left out; the answer says which and why", counted(more as u64, "snapshot")))
+            }
+        }
+    }
+}
+
+/// The sentence under a table of the entries.
+impl fmt::Display for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, number) = self.would_import.map_or(("imported", self.imported), |number| ("would import", number));
+        write!(
+            f,
+            "{verb} {number}, exist already {}, expired {}, left out {}",
+            self.already_there, self.expired, self.left_out
+        )?;
+        match (&self.stopped, self.dry_run) {
+            (None, true) => f.write_str("; nothing was changed (--dry-run)"),
+            _ => Ok(()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::output::OutputOptions;
 use crate::config::DatabaseOptions;
 use crate::import::{ImportReport, Importer};
 use crate::storage::Database;
-use crate::terminal::{Table, counted, if_it_fits, progress, text};
+use crate::terminal::{Table, if_it_fits, progress, text};
 
 /// Moves the backend's local store (page_snapshots/snapshots.json) into the table
 ///
@@ -60,12 +60,7 @@ impl Import {
         database.close().await;
         let report = report?;
         self.output.print(&report, table)?;
-        match (&report.stopped, report.left_out) {
-            (Some(why), _) => bail!("{why}"),
-            (None, 0) => Ok(ExitCode::SUCCESS),
-            (None, 1) => bail!("1 snapshot was left out; the answer says which and why"),
-            (None, more) => bail!("{} were left out; the answer says which and why", counted(more as u64, "snapshot")),
-        }
+        report.failure().map_or(Ok(ExitCode::SUCCESS), |why| bail!(why))
     }
 }
 
@@ -75,13 +70,5 @@ fn table(report: &ImportReport) -> Table {
         let reason = entry.reason.clone().unwrap_or_default();
         table.row([entry.old_id.clone(), entry.outcome.as_str().to_owned(), reason, entry.id.to_string()])
     });
-    let (verb, number) = report.would_import.map_or(("imported", report.imported), |number| ("would import", number));
-    let counts = format!(
-        "{verb} {number}, exist already {}, expired {}, left out {}",
-        report.already_there, report.expired, report.left_out
-    );
-    table.footer(match (&report.stopped, report.dry_run) {
-        (None, true) => format!("{counts}; nothing was changed (--dry-run)"),
-        _ => counts,
-    })
+    table.footer(report.to_string())
 }
