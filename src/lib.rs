@@ -166,6 +166,7 @@
 //! | `telemetry` | logs, metrics, health |
 //! | `config` | flags and environment variables, one file per topic |
 //! | `lifecycle` | signals, soft and hard stop, tracked tasks |
+//! | `heartbeat` `watchdog` | whether the loops turn; tells systemd and the log |
 //! | `setting` | arguments that cannot be used, by name |
 //! | `backoff` `clock` `closed_set` `network` | growing delays; the only `now()`; enums of names; the first address that answers |
 //!
@@ -210,6 +211,8 @@ mod dead_letters;
 #[cfg(feature = "worker")]
 mod doctor;
 #[cfg(feature = "worker")]
+mod heartbeat;
+#[cfg(feature = "worker")]
 mod http;
 #[cfg(feature = "worker")]
 mod import;
@@ -219,6 +222,8 @@ mod outbox;
 mod publication;
 #[cfg(feature = "worker")]
 mod terminal;
+#[cfg(feature = "worker")]
+mod watchdog;
 
 // Not for users of the library: for the binary, and for tests.
 #[cfg(feature = "publisher")]

@@ -15,18 +15,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The two ways to be asked to stop.
+use crate::heartbeat::{Heartbeat, Heartbeats};
+
+/// The two ways to be asked to stop, and how a loop says that it has not stood still.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     /// Take nothing new, finish what is in flight.
     pub soft: CancellationToken,
     /// Drop everything now.
     pub hard: CancellationToken,
+    /// Of the loop that has this. [`Stop::sleep`] announces itself.
+    pub heartbeat: Heartbeat,
 }
 
 impl Stop {
     /// Sleeps; `false` if a soft stop has come, which ends the sleep at once.
     pub async fn sleep(&self, time: Duration) -> bool {
+        self.heartbeat.back_after(time);
         tokio::select! {
             biased;
             () = self.soft.cancelled() => false,
@@ -39,6 +44,7 @@ impl Stop {
 #[derive(Debug)]
 pub struct Lifecycle {
     stop: Stop,
+    heartbeats: Heartbeats,
     tasks: TaskTracker,
     task_died: Arc<AtomicBool>,
     timeout: Duration,
@@ -59,7 +65,13 @@ impl Lifecycle {
     /// No tasks yet; a soft stop becomes hard after `timeout`.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { stop: Stop::default(), tasks: TaskTracker::new(), task_died: Arc::default(), timeout }
+        Self {
+            stop: Stop::default(),
+            heartbeats: Heartbeats::default(),
+            tasks: TaskTracker::new(),
+            task_died: Arc::default(),
+            timeout,
+        }
     }
 
     /// What tasks listen to.
@@ -68,9 +80,19 @@ impl Lifecycle {
         self.stop.clone()
     }
 
-    /// Runs a task that ends when asked to stop; the process waits for it.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.guarded(name, task));
+    /// Of the loops that [`Lifecycle::spawn`] has started.
+    #[must_use]
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.heartbeats.clone()
+    }
+
+    /// Runs a loop that ends when asked to stop; the process waits for it.
+    pub fn spawn<F>(&self, name: &'static str, task: impl FnOnce(Stop) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = Stop { heartbeat: self.heartbeats.watch(name), ..self.stop() };
+        self.tasks.spawn(self.guarded(name, task(stop)));
     }
 
     /// Runs a task that serves others to the very end; the process does not wait for it.
@@ -205,9 +227,8 @@ mod tests {
     async fn task_that_panics_or_returns_stops_the_others_and_the_process_fails() {
         for panics in [true, false] {
             let lifecycle = Lifecycle::new(LONG);
-            let stop = lifecycle.stop();
-            lifecycle.spawn("healthy", async move { stop.soft.cancelled().await });
-            lifecycle.spawn("dying", async move { assert!(!panics, "as a bug would") });
+            lifecycle.spawn("healthy", |stop| async move { stop.soft.cancelled().await });
+            lifecycle.spawn("dying", |_| async move { assert!(!panics, "as a bug would") });
             let ending = tokio::time::timeout(LONG, lifecycle.run_until_stopped()).await.expect("it ends");
             assert_eq!(ending, Ending::TaskDied, "panics: {panics}");
         }
@@ -224,8 +245,7 @@ mod tests {
     #[tokio::test]
     async fn tasks_that_end_once_they_were_asked_to_are_no_failure() {
         let lifecycle = Lifecycle::new(LONG);
-        let stop = lifecycle.stop();
-        lifecycle.spawn("healthy", async move { stop.soft.cancelled().await });
+        lifecycle.spawn("healthy", |stop| async move { stop.soft.cancelled().await });
         lifecycle.stop().soft.cancel();
         assert_eq!(lifecycle.run_until_stopped().await, Ending::Asked);
     }

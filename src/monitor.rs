@@ -1,8 +1,7 @@
-//! Polls both servers for readiness and for the gauges, whether or not there is work.
+//! Polls both servers for readiness and for the gauges, whether or not there is work. Each server for itself: while one does not answer,
+//! the other is still polled.
 
 use std::time::Duration;
-
-use tokio::time::sleep;
 
 use crate::broker::{BrokerError, QueueWatch, Topology};
 use crate::lifecycle::Stop;
@@ -15,44 +14,31 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// The gauges are set once in this many pings: counting what has expired costs an index scan.
 const PINGS_PER_MEASUREMENT: u32 = 5;
 
-/// Polls both servers.
-pub struct Monitor {
-    /// The database.
-    pub database: Database,
-    /// The broker's queues.
-    pub queues: QueueWatch,
-    /// The names of the queues.
-    pub topology: Topology,
-    /// What is reachable.
-    pub health: Health,
-    /// The gauges.
-    pub metrics: Metrics,
-}
-
-impl Monitor {
-    /// Polls until asked to stop, each server for itself: while one does not answer, the other is still polled.
-    pub async fn run(self, stop: Stop) {
-        let Self { database, mut queues, topology, health, metrics } = self;
-        let database = DatabaseMonitor { database, health: &health, metrics: &metrics, logged: None };
-        let watching_queues = watch_queues(&mut queues, &topology, &health, &metrics);
-        tokio::select! {
-            ((), ()) = async { tokio::join!(database.watch(), watching_queues) } => {}
-            () = stop.soft.cancelled() => {}
-        }
-        queues.close().await;
-    }
-}
-
-struct DatabaseMonitor<'a> {
+/// Polls the database.
+pub struct DatabaseMonitor {
     database: Database,
-    health: &'a Health,
-    metrics: &'a Metrics,
+    health: Health,
+    metrics: Metrics,
     /// Why the database cannot be worked on, as last logged.
     logged: Option<String>,
 }
 
-impl DatabaseMonitor<'_> {
-    async fn watch(mut self) {
+impl DatabaseMonitor {
+    /// Has not polled yet.
+    #[must_use]
+    pub fn new(database: Database, health: Health, metrics: Metrics) -> Self {
+        Self { database, health, metrics, logged: None }
+    }
+
+    /// Polls until asked to stop.
+    pub async fn run(mut self, stop: Stop) {
+        tokio::select! {
+            () = self.watch(&stop) => {}
+            () = stop.soft.cancelled() => {}
+        }
+    }
+
+    async fn watch(&mut self, stop: &Stop) {
         loop {
             for ping in 0..PINGS_PER_MEASUREMENT {
                 let measure = ping == 0;
@@ -61,7 +47,7 @@ impl DatabaseMonitor<'_> {
                 if up && measure {
                     self.measure().await;
                 }
-                sleep(PING_EVERY).await;
+                stop.sleep(PING_EVERY).await;
             }
         }
     }
@@ -118,8 +104,33 @@ impl DatabaseMonitor<'_> {
     }
 }
 
-async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Health, metrics: &Metrics) {
-    loop {
+/// Polls the broker's queues.
+pub struct QueueMonitor {
+    /// Reads them.
+    pub queues: QueueWatch,
+    /// Their names.
+    pub topology: Topology,
+    /// What is reachable.
+    pub health: Health,
+    /// The gauges.
+    pub metrics: Metrics,
+}
+
+impl QueueMonitor {
+    /// Polls until asked to stop.
+    pub async fn run(mut self, stop: Stop) {
+        while !stop.soft.is_cancelled() {
+            tokio::select! {
+                () = self.poll() => {}
+                () = stop.soft.cancelled() => break,
+            }
+            stop.sleep(PING_EVERY * PINGS_PER_MEASUREMENT).await;
+        }
+        self.queues.close().await;
+    }
+
+    async fn poll(&mut self) {
+        let Self { queues, topology, health, metrics } = self;
         let mut depths = queues.depths(topology).await;
         if depths.as_ref().is_err_and(BrokerError::is_transient) {
             // Perhaps only the connection has ended: once more, on a new one.
@@ -139,6 +150,5 @@ async fn watch_queues(queues: &mut QueueWatch, topology: &Topology, health: &Hea
             // The gauges keep their last values.
             Err(error) => tracing::debug!(error = error.one_line(), "could not read the queues' depths"),
         }
-        sleep(PING_EVERY * PINGS_PER_MEASUREMENT).await;
     }
 }

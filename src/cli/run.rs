@@ -7,13 +7,14 @@ use crate::broker::{BrokerAddress, QueueWatch, Topology};
 use crate::config::WorkerOptions;
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
-use crate::monitor::Monitor;
+use crate::monitor::{DatabaseMonitor, QueueMonitor};
 use crate::outbox::Relay;
 use crate::passes::{CapEviction, Schedule, TtlSweep};
 use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
 use crate::policy::PassName;
 use crate::storage::Database;
 use crate::telemetry::{Health, Metrics};
+use crate::watchdog;
 
 /// The worker: consumes status messages, sweeps expired snapshots, evicts over the cap, serves HTTP
 #[derive(Debug, Args)]
@@ -33,13 +34,13 @@ impl Options {
             Topology::new(self.worker.broker.exchange, self.worker.broker.queue, self.worker.messages.topology);
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
+        let lifecycle = Lifecycle::new(self.worker.process.shutdown_timeout);
+        let (heartbeats, environment) = (lifecycle.heartbeats(), self.worker.process.environment);
         let server =
-            Server::bind(self.worker.http.http_addr, health.clone(), metrics.clone(), self.worker.process.environment)
-                .await?;
+            Server::bind(self.worker.http.http_addr, health.clone(), heartbeats, metrics.clone(), environment).await?;
         let http_addr = server.local_address().context("could not read the HTTP server's address")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %http_addr, broker = address.host(), queue = topology.queue(), "starting");
 
-        let lifecycle = Lifecycle::new(self.worker.process.shutdown_timeout);
         lifecycle.spawn_service("http", server.run());
         let options = PipelineOptions {
             address: address.clone(),
@@ -50,28 +51,31 @@ impl Options {
             hold_at_most: HOLD_AT_MOST,
         };
         let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
-        lifecycle.spawn("pipeline", pipeline.run(lifecycle.stop()));
+        lifecycle.spawn("pipeline", |stop| pipeline.run(stop));
         for pass in PassName::ALL {
             let rate = self.worker.passes.rate.per_second();
-            let (database, metrics, stop) = (database.clone(), metrics.clone(), lifecycle.stop());
+            let (database, metrics) = (database.clone(), metrics.clone());
             match pass {
                 PassName::Ttl => {
                     let interval = self.worker.passes.sweep_interval;
                     let sweep = Schedule { pass: TtlSweep, interval, rate, database, metrics };
-                    lifecycle.spawn("ttl sweep", sweep.run(stop));
+                    lifecycle.spawn("ttl sweep", |stop| sweep.run(stop));
                 }
                 PassName::Cap => {
                     let interval = self.worker.passes.evict_interval;
                     let pass = CapEviction { cap: self.worker.passes.cap.max_snapshots_per_team, team: None };
-                    lifecycle.spawn("cap eviction", Schedule { pass, interval, rate, database, metrics }.run(stop));
+                    let eviction = Schedule { pass, interval, rate, database, metrics };
+                    lifecycle.spawn("cap eviction", |stop| eviction.run(stop));
                 }
             }
         }
         let relay = Relay::new(database.clone(), address.clone(), topology.exchange().to_owned(), metrics.clone());
-        lifecycle.spawn("outbox relay", relay.run(lifecycle.stop()));
-        let monitor =
-            Monitor { database: database.clone(), queues: QueueWatch::new(address), topology, health, metrics };
-        lifecycle.spawn("monitor", monitor.run(lifecycle.stop()));
+        lifecycle.spawn("outbox relay", |stop| relay.run(stop));
+        let monitor = DatabaseMonitor::new(database.clone(), health.clone(), metrics.clone());
+        lifecycle.spawn("database monitor", |stop| monitor.run(stop));
+        let monitor = QueueMonitor { queues: QueueWatch::new(address), topology, health: health.clone(), metrics };
+        lifecycle.spawn("queue monitor", |stop| monitor.run(stop));
+        lifecycle.spawn_service("watchdog", watchdog::run(lifecycle.heartbeats(), health, lifecycle.stop()));
 
         let ending = lifecycle.run_until_stopped().await;
         if ending != Ending::AtOnce {

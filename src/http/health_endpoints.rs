@@ -20,9 +20,9 @@ struct Dependencies {
     rabbitmq: &'static str,
 }
 
-/// 200 as long as the process answers.
-pub(super) async fn livez() -> (StatusCode, Json<Body>) {
-    answer(true, None)
+/// 200 as long as the process answers and none of its loops has stood still, whatever the servers do.
+pub(super) async fn livez(State(state): State<AppState>) -> (StatusCode, Json<Body>) {
+    answer(state.heartbeats.late().is_none(), None)
 }
 
 /// 200 if both servers are up, 503 otherwise.
@@ -36,4 +36,26 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<B
 fn answer(good: bool, dependencies: Option<Dependencies>) -> (StatusCode, Json<Body>) {
     let (code, status) = if good { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
     (code, Json(Body { status, dependencies }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::heartbeat::Heartbeats;
+    use crate::telemetry::{Health, Metrics};
+
+    #[tokio::test]
+    async fn live_as_long_as_no_loop_is_late_whatever_the_servers_do() {
+        let (heartbeats, metrics) = (Heartbeats::default(), Metrics::new());
+        let health = Health::new(metrics.clone());
+        let state = AppState { health, heartbeats: heartbeats.clone(), metrics, environment: Environment::Production };
+        let heartbeat = heartbeats.watch("pipeline");
+        assert_eq!(livez(State(state.clone())).await.0, StatusCode::OK);
+        heartbeat.stand_still();
+        assert_eq!(livez(State(state.clone())).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        heartbeat.back_after(Duration::ZERO);
+        assert_eq!(livez(State(state)).await.0, StatusCode::OK);
+    }
 }

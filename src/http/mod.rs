@@ -1,7 +1,7 @@
 //! Health and metrics over HTTP.
 //!
-//! `/livez` says that the process is alive, and nothing about servers: restarting the worker fixes no outage. `/readyz`
-//! says whether it can do its job. In production neither body says more than that.
+//! `/livez` says that the process is alive and its loops turn, and nothing about servers: restarting the worker fixes no outage.
+//! `/readyz` says whether it can do its job. In production neither body says more than that.
 
 mod health_endpoints;
 mod metrics_endpoint;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::state::AppState;
 use super::{health_endpoints, metrics_endpoint};
 use crate::config::Environment;
+use crate::heartbeat::Heartbeats;
 use crate::telemetry::{Health, Metrics};
 
 /// Probes, Prometheus and a person need a handful. Beyond this the oldest connection without a request is closed.
@@ -54,11 +55,12 @@ impl Server {
     pub async fn bind(
         address: SocketAddr,
         health: Health,
+        heartbeats: Heartbeats,
         metrics: Metrics,
         environment: Environment,
     ) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address).await.map_err(|source| ServerError { address, source })?;
-        let state = AppState { health, metrics, environment };
+        let state = AppState { health, heartbeats, metrics, environment };
         let router = Router::new()
             .route("/livez", get(health_endpoints::livez))
             .route("/readyz", get(health_endpoints::readyz))

@@ -8,6 +8,7 @@ use super::report::{Report, log_change};
 use super::walk::{StuckEvents, Walk};
 use crate::backoff::{Backoff, jittered};
 use crate::broker::{BrokerAddress, PublishError, Publisher};
+use crate::heartbeat::Heartbeat;
 use crate::lifecycle::Stop;
 use crate::storage::{
     Database, HeldLease, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
@@ -25,6 +26,7 @@ pub struct Relay {
     holder: Uuid,
     /// When the lease was taken or renewed last.
     leased: Option<Instant>,
+    heartbeat: Heartbeat,
     stuck: StuckEvents,
     walk: Walk,
 }
@@ -52,13 +54,14 @@ impl Relay {
     pub fn new(database: Database, address: BrokerAddress, exchange: String, metrics: Metrics) -> Self {
         let publisher = Publisher::new(address).with_timeout(CONFIRM_TIMEOUT);
         let lease = outbox_lease(&exchange);
-        let (holder, leased) = (Uuid::new_v4(), None);
+        let (holder, leased, heartbeat) = (Uuid::new_v4(), None, Heartbeat::default());
         let (stuck, walk) = (StuckEvents::new(), Walk::new());
-        Self { database, publisher, exchange, lease, metrics, holder, leased, stuck, walk }
+        Self { database, publisher, exchange, lease, metrics, holder, leased, heartbeat, stuck, walk }
     }
 
     /// Publishes until asked to stop, across all outages.
     pub async fn run(mut self, stop: Stop) {
+        self.heartbeat = stop.heartbeat.clone();
         tokio::select! {
             () = self.work(&stop) => {}
             () = stop.hard.cancelled() => {}
@@ -153,8 +156,9 @@ impl Relay {
         HeldLease { name: LeaseName::Outbox(&self.lease), holder: self.holder }
     }
 
-    /// Takes or renews the lease where it could end before what is sent next is answered.
+    /// Takes or renews the lease where it could end before what is sent next is answered. Each turn begins here, and each round of one.
     async fn hold_lease(&mut self) -> Result<bool, StorageError> {
+        self.heartbeat.back_after(Duration::ZERO);
         if self.leased.is_none_or(|at| at.elapsed() > RENEW_AFTER) {
             self.leased = None;
             let asked = Instant::now();

@@ -60,6 +60,7 @@ impl<'a> Batches<'a> {
     /// Deletes what comes after the place, which moves on with each batch.
     pub(super) async fn walk<W: Walk>(&mut self, walk: &W, after: &mut Option<W::Place>) -> Result<WalkEnd, PassError> {
         loop {
+            self.context.stop.heartbeat.back_after(Duration::ZERO);
             if !self.wait_for_budget().await? {
                 return Ok(WalkEnd::Stopped);
             }
@@ -152,6 +153,7 @@ impl<'a> Batches<'a> {
         if self.context.stop.soft.is_cancelled() {
             return Ok(false);
         }
+        self.context.stop.heartbeat.back_after(Duration::ZERO);
         self.renew().await?;
         Ok(true)
     }

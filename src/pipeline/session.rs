@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::future::ready;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::apply::{Apply, EndOutcome};
 use super::batch::Batch;
@@ -19,6 +19,8 @@ use crate::telemetry::{Dependency, Health, Metrics};
 
 /// Messages per transaction. More of them make each batch longer without making the whole faster (`tests/bench/drain`).
 const BATCH: usize = 1_000;
+/// How long it waits for messages in one turn.
+const IDLE_AT_MOST: Duration = Duration::from_secs(30);
 
 /// One subscription, from its first message to its end. It owns what outlives a batch: what is open on the channel, and the slow events.
 pub(super) struct Session<'a> {
@@ -50,6 +52,7 @@ impl Session<'_> {
     pub(super) async fn run(&mut self, stop: &Stop) -> SessionEnd {
         let mut uncertainty = Backoff::for_outage();
         loop {
+            stop.heartbeat.back_after(Duration::ZERO);
             let looks_like_an_outage = self.apply.suspects().look_like_an_outage();
             self.health.hold(looks_like_an_outage);
             if looks_like_an_outage {
@@ -78,6 +81,7 @@ impl Session<'_> {
             () = stop.soft.cancelled() => return Err(SessionEnd::Stopped),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
             received = self.subscription.next_batch(BATCH) => Some(received),
+            () = sleep(IDLE_AT_MOST) => None, // to say that this loop turns
             () = ready(()), if other_work => None,
         };
         match received {

@@ -135,6 +135,7 @@ impl Pipeline {
     /// Waits until the database answers and the role may do the job; `false` when there is no point in going on.
     async fn database_takes_deletes(&self, first_contact: bool, backoff: &mut Backoff, stop: &Stop) -> bool {
         while !stop.soft.is_cancelled() {
+            stop.heartbeat.back_after(Duration::ZERO);
             let checked = tokio::select! {
                 checked = self.database.access_check_with_delete() => checked,
                 () = stop.soft.cancelled() => return false,

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use snapshot_lifecycle::broker::{BrokerAddress, QueueWatch, Topology};
 use snapshot_lifecycle::config::TopologyMode;
 use snapshot_lifecycle::lifecycle::Stop;
-use snapshot_lifecycle::monitor::Monitor;
+use snapshot_lifecycle::monitor::{DatabaseMonitor, QueueMonitor};
 use snapshot_lifecycle::storage::Database;
 use snapshot_lifecycle::telemetry::{Dependency, Health, Metrics};
 
@@ -18,19 +18,22 @@ async fn broker_that_cannot_be_reached_is_down_whatever_the_database_does() {
         // As its user left it, who waits for the database now.
         health.set(Dependency::Rabbitmq, true);
         health.set(Dependency::Postgres, true);
-        let probe = Monitor {
-            database: Database::new(Some(&SecretString::from("postgres://nobody@127.0.0.1:1/none")), 1).unwrap(),
+        let database = Database::new(Some(&SecretString::from("postgres://nobody@127.0.0.1:1/none")), 1).unwrap();
+        let queues = QueueMonitor {
             queues: QueueWatch::new(BrokerAddress::parse(Some(&SecretString::from(amqp_url))).unwrap()),
             topology: Topology::new(world.exchange.clone(), world.queue.clone(), TopologyMode::Verify),
             health: health.clone(),
             metrics: Metrics::new(),
         };
         let stop = Stop::default();
-        let probing = tokio::spawn(probe.run(stop.clone()));
+        let database = DatabaseMonitor::new(database, health.clone(), Metrics::new());
+        let probing = [tokio::spawn(database.run(stop.clone())), tokio::spawn(queues.run(stop.clone()))];
         eventually("the database to be down", async || !health.is_up(Dependency::Postgres)).await;
         eventually("the broker as it is", async || health.is_up(Dependency::Rabbitmq) == up).await;
         stop.soft.cancel();
-        probing.await.unwrap();
+        for probe in probing {
+            probe.await.unwrap();
+        }
         // The next check of the one that answers may not have found it down: its queue is not declared, which is an answer.
         assert_eq!(health.is_up(Dependency::Rabbitmq), up);
     }
