@@ -4,10 +4,10 @@
 //! `/readyz` says whether it can do its job. In production neither body says more than that.
 
 mod health_endpoints;
+mod health_request;
 mod metrics_endpoint;
-mod readiness_request;
 mod server;
 mod state;
 
-pub use readiness_request::request_readiness;
+pub use health_request::request_health;
 pub use server::Server;

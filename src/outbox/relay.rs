@@ -11,9 +11,9 @@ use crate::broker::{BrokerAddress, PublishError, Publisher};
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle::Stop;
 use crate::storage::{
-    Database, HeldLease, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
+    Database, HeldLease, LeaseAttempt, LeaseName, OutboxRecord, OutboxSignal, OutboxTrigger, StorageError, outbox_lease,
 };
-use crate::telemetry::{Metrics, OutboxOutcome};
+use crate::telemetry::{Lease, Metrics, OutboxOutcome};
 
 /// Publishes what the outbox holds for an exchange, one replica of the fleet at a time.
 pub struct Relay {
@@ -163,9 +163,11 @@ impl Relay {
             self.leased = None;
             let asked = Instant::now();
             let HeldLease { name, holder } = self.lease();
-            if self.database.lease_acquire(name, holder, None).await?.held().is_some() {
-                self.leased = Some(asked);
+            let attempt = self.database.lease_acquire(name, holder, None).await?;
+            if matches!(attempt, LeaseAttempt::TakenOver(_)) {
+                self.metrics.lease_takeovers.add(Lease::Outbox, 1);
             }
+            self.leased = attempt.held().map(|_| asked);
         }
         Ok(self.leased.is_some())
     }

@@ -63,6 +63,10 @@ impl<P: Pass> Schedule<P> {
         let due_after = interval.map(|interval| interval.mul_f64(0.8));
         let lease = match self.database.lease_acquire(self.pass.lease(), holder, due_after).await {
             Ok(LeaseAttempt::Held(lease)) => lease,
+            Ok(LeaseAttempt::TakenOver(lease)) => {
+                self.metrics.lease_takeovers.add(self.pass.name().into(), 1);
+                lease
+            }
             Ok(answer) => {
                 tracing::debug!(rule, ?answer, "pass is not due, or another replica does it");
                 return;

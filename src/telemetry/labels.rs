@@ -29,6 +29,27 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// What one replica at a time does.
+    pub enum Lease {
+        /// A TTL sweep.
+        Ttl = "ttl",
+        /// An eviction pass.
+        Cap = "cap",
+        /// Publishing the outbox.
+        Outbox = "outbox",
+    }
+}
+
+impl From<PassName> for Lease {
+    fn from(pass: PassName) -> Self {
+        match pass {
+            PassName::Ttl => Self::Ttl,
+            PassName::Cap => Self::Cap,
+        }
+    }
+}
+
 /// The label of a metric; `()` where it has none.
 pub trait Label: Copy {
     /// The label's name.
@@ -50,6 +71,22 @@ impl Label for () {
 
     fn text(self) -> Option<&'static str> {
         None
+    }
+}
+
+/// The version of the program.
+#[derive(Clone, Copy)]
+pub struct Version;
+
+impl Label for Version {
+    const NAME: Option<&'static str> = Some("version");
+
+    fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self)
+    }
+
+    fn text(self) -> Option<&'static str> {
+        Some(env!("CARGO_PKG_VERSION"))
     }
 }
 
@@ -76,4 +113,5 @@ labels! {
     Rule = "rule";
     PassName = "rule";
     Dependency = "dependency";
+    Lease = "lease";
 }

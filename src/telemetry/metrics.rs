@@ -2,7 +2,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::dependency::Dependency;
 use super::families::{Buckets, Counter, Gauge, Histogram, register};
-use super::labels::{MessageOutcome, OutboxOutcome};
+use super::labels::{Lease, MessageOutcome, OutboxOutcome, Version};
 use super::log_queue::LINES_DROPPED;
 use crate::message::Reason;
 use crate::policy::{PassName, Rule};
@@ -31,10 +31,12 @@ macro_rules! metrics {
                 let registry = Registry::new();
                 // One for the process, as stderr is.
                 register(&registry, LINES_DROPPED.clone());
-                Self {
+                let metrics = Self {
                     $($field: <$kind>::declare(&registry, $name, $help.trim_ascii() $(, $buckets)?),)+
                     registry,
-                }
+                };
+                metrics.build_info.set_for(Version, 1.0);
+                metrics
             }
         }
     };
@@ -62,6 +64,8 @@ metrics! {
         oldest_expired_seconds: Gauge = "oldest_expired_seconds";
         /// When any replica last completed a pass, in seconds since 1970; 0 is never.
         last_pass: Gauge<PassName> = "last_pass_timestamp_seconds";
+        /// Leases that this process took because the holder before it had not released them: it died, or was cut off.
+        lease_takeovers: Counter<Lease> = "lease_takeovers_total";
         /// Duration of the passes of this process.
         pass_seconds: Histogram<PassName> = "pass_seconds" in Buckets { first: 0.005, factor: 2.5, count: 12 };
         /// Messages in the dead-letter queue.
@@ -78,6 +82,8 @@ metrics! {
         outbox_oldest_seconds: Gauge = "outbox_oldest_seconds";
         /// 1 if the dependency was up when last used, else 0.
         up: Gauge<Dependency> = "up";
+        /// Always 1; the label is the program's version.
+        build_info: Gauge<Version> = "build_info";
     }
 }
 
@@ -119,11 +125,11 @@ mod tests {
     fn every_series_of_every_metric_starts_at_zero() {
         let text = String::from_utf8(Metrics::new().render()).unwrap();
         let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(families.len(), 18, "{families:#?}");
+        assert_eq!(families.len(), 20, "{families:#?}");
         let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         for line in &series {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(value == "0" || name.contains("log_lines_dropped"), "{line}");
+            assert!(value == "0" || name.contains("log_lines_dropped") || name.contains("build_info"), "{line}");
         }
         for (label, name) in [
             ("outcome=\"retried\"", "messages_total"),
@@ -133,6 +139,7 @@ mod tests {
             ("rule=\"ttl\"", "last_pass_timestamp_seconds"),
             ("outcome=\"failed\"", "outbox_messages_total"),
             ("dependency=\"rabbitmq\"", "up"),
+            ("lease=\"outbox\"", "lease_takeovers_total"),
         ] {
             let expected = format!("snapshot_lifecycle_{name}{{{label}}} 0");
             assert!(series.contains(&expected.as_str()), "{expected}\n{text}");

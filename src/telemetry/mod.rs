@@ -10,6 +10,6 @@ mod metrics;
 
 pub use dependency::Dependency;
 pub use health::Health;
-pub use labels::{MessageOutcome, OutboxOutcome};
+pub use labels::{Lease, MessageOutcome, OutboxOutcome};
 pub use logging::{Logging, LoggingError, Stderr};
 pub use metrics::Metrics;

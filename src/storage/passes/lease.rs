@@ -70,6 +70,8 @@ pub struct HeldLease<'a> {
 pub enum LeaseAttempt<'a> {
     /// It is ours.
     Held(HeldLease<'a>),
+    /// It is ours, and the holder before us let it expire: it died, or was cut off from the database.
+    TakenOver(HeldLease<'a>),
     /// Another holds it.
     HeldByAnother,
     /// Nobody holds it, but a pass has completed within the interval.
@@ -81,7 +83,7 @@ impl<'a> LeaseAttempt<'a> {
     #[must_use]
     pub const fn held(self) -> Option<HeldLease<'a>> {
         match self {
-            Self::Held(lease) => Some(lease),
+            Self::Held(lease) | Self::TakenOver(lease) => Some(lease),
             Self::HeldByAnother | Self::NotDue => None,
         }
     }
@@ -102,15 +104,17 @@ impl Database {
         interval: Option<Duration>,
     ) -> Result<LeaseAttempt<'a>, StorageError> {
         #[derive(sqlx::FromRow)]
+        #[expect(clippy::struct_excessive_bools, reason = "the columns of one row")]
         struct Answer {
             is_taken: bool,
             is_due: bool,
             is_ahead: bool,
+            was_not_released: bool,
         }
         let lease = HeldLease { name, holder };
         let mut tx = self.begin(Limits::SHORT, "take the lease").await?;
         let statement = bound(query_as(sql!("lease_acquire.sql")), lease).bind(interval.map(Interval));
-        let Answer { is_taken, is_due, is_ahead } = tx.fetch_one(statement).await?;
+        let Answer { is_taken, is_due, is_ahead, was_not_released } = tx.fetch_one(statement).await?;
         tx.commit(()).await?;
         if is_taken && is_ahead {
             tracing::warn!(
@@ -119,6 +123,7 @@ impl Database {
             );
         }
         Ok(match (is_taken, is_due) {
+            (true, _) if was_not_released => LeaseAttempt::TakenOver(lease),
             (true, _) => LeaseAttempt::Held(lease),
             (false, true) => LeaseAttempt::HeldByAnother,
             (false, false) => LeaseAttempt::NotDue,

@@ -22,6 +22,7 @@ WITH taken AS (
 )
 SELECT EXISTS (SELECT FROM taken) AS is_taken,
        COALESCE(l.completed_at NOT BETWEEN clock_timestamp() - $4 AND clock_timestamp(), true) AS is_due,
-       COALESCE(l.expires_at > clock_timestamp() + 2 * $3 OR l.completed_at > clock_timestamp(), false) AS is_ahead
+       COALESCE(l.expires_at > clock_timestamp() + 2 * $3 OR l.completed_at > clock_timestamp(), false) AS is_ahead,
+       COALESCE(l.holder <> $2 AND isfinite(l.expires_at), false) AS was_not_released
 FROM (VALUES ($1)) AS wanted (name)
 LEFT JOIN snapshot_lifecycle.lease AS l ON l.name = wanted.name

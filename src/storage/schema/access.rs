@@ -24,6 +24,17 @@ pub enum AccessError {
     Storage(#[from] StorageError),
 }
 
+impl AccessError {
+    /// The error and its causes in one line.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        match self {
+            Self::Storage(error) => error.one_line(),
+            Self::NotMigrated(_) | Self::Role(_) | Self::Table(_) => self.to_string(),
+        }
+    }
+}
+
 /// The answer to `row_level_security_and_table_shape.sql`.
 #[derive(Debug, sqlx::FromRow)]
 pub(in crate::storage) struct Problems {

@@ -61,7 +61,7 @@ async fn acquire(database: &Database) -> Result<HeldLease<'static>, StorageError
     let holder = Uuid::new_v4();
     let mut said = false;
     loop {
-        if let LeaseAttempt::Held(lease) = database.lease_acquire(LeaseName::Migrate, holder, None).await? {
+        if let Some(lease) = database.lease_acquire(LeaseName::Migrate, holder, None).await?.held() {
             return Ok(lease);
         }
         if !said {
@@ -79,7 +79,7 @@ async fn keep_renewing(database: &Database, lease: HeldLease<'_>) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
         match database.lease_acquire(lease.name, lease.holder, None).await {
-            Ok(LeaseAttempt::Held(_)) => {}
+            Ok(LeaseAttempt::Held(_) | LeaseAttempt::TakenOver(_)) => {}
             Ok(_) => return,
             Err(error) => tracing::debug!(error = error.one_line(), "lease could not be renewed; trying again"),
         }

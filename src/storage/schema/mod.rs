@@ -11,3 +11,4 @@ mod recover;
 mod renew_triggers;
 mod run_migration;
 pub(super) mod table_shape;
+mod wait;

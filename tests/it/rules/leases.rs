@@ -32,9 +32,15 @@ async fn one_at_a_time_holds_a_lease_and_it_runs_out() {
     world.sql("UPDATE snapshot_lifecycle.lease SET expires_at = now() - interval '1 second' WHERE name = 'ttl'").await;
     assert_eq!(
         database.lease_acquire(LeaseName::Pass(PassName::Ttl), two, None).await.unwrap(),
-        LeaseAttempt::Held(ttl_lease(two))
+        LeaseAttempt::TakenOver(ttl_lease(two))
     );
     assert!(!database.lease_renew(ttl_lease(one)).await.unwrap());
+    database.lease_release(ttl_lease(two), false).await.unwrap();
+    assert_eq!(
+        database.lease_acquire(LeaseName::Pass(PassName::Ttl), one, None).await.unwrap(),
+        LeaseAttempt::Held(ttl_lease(one)),
+        "it was released"
+    );
 }
 
 #[tokio::test]

@@ -38,6 +38,22 @@ async fn second_time_changes_nothing() {
 }
 
 #[tokio::test]
+async fn init_container_waits_until_the_owner_has_migrated_and_changes_nothing() {
+    let world = World::bare(Servers::shared()).await;
+    world.sql(BACKEND_TABLES).await;
+    let in_vain = world.run(&["migrate", "--wait", "1500ms"]).await;
+    assert_eq!(in_vain.code, 1, "{in_vain:?}");
+    assert_eq!(in_vain.stderr.matches("waiting: the database is not migrated").count(), 1, "{in_vain:?}");
+    assert!(in_vain.stderr.contains("error: the database is not migrated"), "{in_vain:?}");
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'snapshot_lifecycle'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(schemas).fetch_one(&world.pool).await.unwrap(), 0);
+
+    let (waited, migrated) = tokio::join!(world.run(&["migrate", "--wait", "10m"]), world.run(&["migrate"]));
+    assert_eq!((waited.code, migrated.code), (0, 0), "{waited:?} {migrated:?}");
+    assert_eq!(waited.json(), serde_json::json!({"applied": []}));
+}
+
+#[tokio::test]
 async fn several_replicas_at_once_migrate_once() {
     let world = World::bare(Servers::shared()).await;
     world.sql(BACKEND_TABLES).await;

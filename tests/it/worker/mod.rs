@@ -5,3 +5,4 @@ mod http;
 mod logging;
 mod probe;
 mod shutdown;
+mod systemd;

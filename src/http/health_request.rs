@@ -8,12 +8,12 @@ use tokio::time::timeout;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks a running worker's `/readyz`, and returns the status line of its answer.
+/// Asks a running worker's `/readyz` or `/livez`, and returns the status line of its answer.
 ///
 /// # Errors
 /// Where the worker cannot be reached, or does not answer within five seconds.
-pub async fn request_readiness(address: SocketAddr) -> io::Result<String> {
-    timeout(TIMEOUT, status_line(reachable(address))).await?
+pub async fn request_health(address: SocketAddr, path: &str) -> io::Result<String> {
+    timeout(TIMEOUT, status_line(reachable(address), path)).await?
 }
 
 /// A worker that listens on every address is asked on loopback.
@@ -25,10 +25,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn status_line(address: SocketAddr) -> io::Result<String> {
+async fn status_line(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     // HTTP/1.0: the worker closes the connection after its answer.
-    let request = format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer).await?;
