@@ -11,11 +11,22 @@ use source::{root, sources, texts};
 
 /// From the bottom to the top: a module imports from its own layer and those before it, never from one behind it.
 const LAYERS: [&[&str]; 6] = [
-    &["backoff", "clock", "closed_set", "config", "lifecycle", "network", "setting", "terminal"],
+    &["backoff", "clock", "closed_set", "config", "heartbeat", "lifecycle", "network", "setting", "terminal"],
     &["message", "policy"],
     &["telemetry"],
     &["broker", "storage"],
-    &["dead_letters", "doctor", "http", "import", "monitor", "outbox", "passes", "pipeline", "publication"],
+    &[
+        "dead_letters",
+        "doctor",
+        "http",
+        "import",
+        "monitor",
+        "outbox",
+        "passes",
+        "pipeline",
+        "publication",
+        "watchdog",
+    ],
     &["cli"],
 ];
 
