@@ -15,18 +15,7 @@ const LAYERS: [&[&str]; 6] = [
     &["message", "policy"],
     &["telemetry"],
     &["broker", "storage"],
-    &[
-        "dead_letters",
-        "doctor",
-        "http",
-        "import",
-        "monitor",
-        "outbox",
-        "passes",
-        "pipeline",
-        "publication",
-        "watchdog",
-    ],
+    &["dead_letters", "doctor", "http", "import", "monitor", "outbox", "passes", "pipeline", "publication", "watchdog"],
     &["cli"],
 ];
 
