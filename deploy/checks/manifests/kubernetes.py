@@ -5,6 +5,7 @@ import sys
 import yaml
 
 import broken
+import commands
 import render
 import rules
 import schemas
@@ -29,6 +30,7 @@ def main():
     if not found:
         everything = [thing for folder in ("migrate", "examples/worker") for thing in rendered[folder]]
         found += broken.not_noticed(everything, rendered[SIDECAR_EXAMPLE])
+        found += (f"operating.md: {problem}" for problem in commands.problems(everything))
     for problem in found:
         print(f"kubernetes: {problem}", file=sys.stderr)
     print(f"   {len(rendered)} kustomizations, {sum(map(len, rendered.values()))} objects, {len(rules.RULES)} rules, Kubernetes {', '.join(schemas.RELEASES)}")
@@ -73,13 +75,13 @@ def changes_of_the_backend(objects):
     after = next(thing for thing in objects if render.name_of(thing) == render.name_of(before))
     after = yaml.safe_load(yaml.safe_dump(after))
     pod = after["spec"]["template"]["spec"]
-    ours = [each for each in pod["initContainers"] if each["name"] == "snapshot-lifecycle"]
-    pod["initContainers"] = [each for each in pod["initContainers"] if each not in ours]
-    pod["volumes"] = [each for each in pod["volumes"] if each["name"] != "snapshot-lifecycle"]
-    if not pod["volumes"]:
-        del pod["volumes"]
-    if len(ours) != 1:
-        yield f"{SIDECAR_EXAMPLE}: the backend has {len(ours)} sidecars"
+    for part in ("initContainers", "volumes"):
+        ours = [each for each in pod.get(part, []) if each["name"] == "snapshot-lifecycle"]
+        if len(ours) != 1:
+            yield f"{SIDECAR_EXAMPLE}: {len(ours)} of the backend's {part} are the sidecar's, instead of one"
+        pod[part] = [each for each in pod.get(part, []) if each not in ours]
+        if not pod[part]:
+            del pod[part]
     if after != before:
         yield f"{SIDECAR_EXAMPLE}: the sidecar changes what is the backend's own"
 

@@ -18,7 +18,7 @@ class Failed(Exception):
 def run(*command):
     answer = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        raise Failed(answer.stderr.strip() or answer.stdout.strip())
+        raise Failed(f"{answer.stdout}{answer.stderr}".strip())
     return answer.stdout
 
 
@@ -30,8 +30,8 @@ def kustomize(folder):
     return objects(run(os.environ["KUBECTL"], "kustomize", KUSTOMIZE / folder))
 
 
-def helm(*options):
-    return objects(run(os.environ["HELM"], "template", "snapshot-lifecycle", CHART, *options))
+def helm(*options, release="snapshot-lifecycle"):
+    return objects(run(os.environ["HELM"], "template", release, CHART, *options))
 
 
 def name_of(thing):
