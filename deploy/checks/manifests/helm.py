@@ -49,7 +49,9 @@ def main():
         everything = render.helm(*options(EVERYTHING, EVERYTHING_AS_TEXT))
         found += differences("default values", default, render.kustomize("migrate") + render.kustomize("worker"))
         found += differences("everything on", everything, render.kustomize("examples/migrate") + render.kustomize("examples/worker"))
-        for objects in (default, everything):
+        # Under another name, what refers to something must still find it.
+        renamed = render.helm(*options(EVERYTHING, EVERYTHING_AS_TEXT), release="venues")
+        for objects in (default, everything, renamed):
             found += [*schemas.problems(objects), *rules.problems(objects)]
         found += switches()
         found += drift_not_noticed(default)
