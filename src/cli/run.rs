@@ -28,16 +28,15 @@ const CONNECTIONS: u32 = 5;
 
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let database = Database::new(self.worker.database.database_url.as_ref(), CONNECTIONS)?;
-        let address = BrokerAddress::parse(self.worker.broker.amqp_url.as_ref())?;
-        let topology =
-            Topology::new(self.worker.broker.exchange, self.worker.broker.queue, self.worker.messages.topology);
+        let WorkerOptions { database, broker, messages, passes, http, process } = self.worker;
+        let database = Database::new(database.database_url.as_ref(), CONNECTIONS)?;
+        let address = BrokerAddress::parse(broker.amqp_url.as_ref())?;
+        let topology = Topology::new(broker.exchange, broker.queue, messages.topology);
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
-        let lifecycle = Lifecycle::new(self.worker.process.shutdown_timeout);
-        let (heartbeats, environment) = (lifecycle.heartbeats(), self.worker.process.environment);
-        let server =
-            Server::bind(self.worker.http.http_addr, health.clone(), heartbeats, metrics.clone(), environment).await?;
+        let lifecycle = Lifecycle::new(process.shutdown_timeout);
+        let (heartbeats, environment) = (lifecycle.heartbeats(), process.environment);
+        let server = Server::bind(http.http_addr, health.clone(), heartbeats, metrics.clone(), environment).await?;
         let http_addr = server.local_address().context("could not read the HTTP server's address")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %http_addr, broker = address.host(), queue = topology.queue(), "starting");
 
@@ -45,25 +44,25 @@ impl Options {
         let options = PipelineOptions {
             address: address.clone(),
             topology: topology.clone(),
-            prefetch: self.worker.messages.prefetch,
-            max_message_bytes: self.worker.messages.max_message_bytes,
-            max_attempts: self.worker.messages.max_attempts,
+            prefetch: messages.prefetch,
+            max_message_bytes: messages.max_message_bytes,
+            max_attempts: messages.max_attempts,
             hold_at_most: HOLD_AT_MOST,
         };
         let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
         lifecycle.spawn("pipeline", |stop| pipeline.run(stop));
         for pass in PassName::ALL {
-            let rate = self.worker.passes.rate.per_second();
+            let rate = passes.rate.per_second();
             let (database, metrics) = (database.clone(), metrics.clone());
             match pass {
                 PassName::Ttl => {
-                    let interval = self.worker.passes.sweep_interval;
+                    let interval = passes.sweep_interval;
                     let sweep = Schedule { pass: TtlSweep, interval, rate, database, metrics };
                     lifecycle.spawn("ttl sweep", |stop| sweep.run(stop));
                 }
                 PassName::Cap => {
-                    let interval = self.worker.passes.evict_interval;
-                    let pass = CapEviction { cap: self.worker.passes.cap.max_snapshots_per_team, team: None };
+                    let interval = passes.evict_interval;
+                    let pass = CapEviction { cap: passes.cap.max_snapshots_per_team, team: None };
                     let eviction = Schedule { pass, interval, rate, database, metrics };
                     lifecycle.spawn("cap eviction", |stop| eviction.run(stop));
                 }
