@@ -27,6 +27,7 @@ MISTAKES = [
     ("schema", ("NetworkPolicy", "snapshot-lifecycle"), "spec.egress.0.port", 53),
     ("image_has_the_version_of_cargo_toml", JOB, f"{POD}.containers.0.image", "snapshot-lifecycle:latest"),
     ("command_exists", JOB, f"{POD}.containers.0.args", ["migrations"]),
+    ("command_exists", WORKER, f"{SIDECAR}.args", ["migrate", "--await", "10m"]),
     ("variables_exist", WORKER, f"{RUN}.env.2.name", "LIFECYCLE_HTTP_ADDRESS"),
     ("secrets_are_files", WORKER, f"{RUN}.env.0", {"name": "DATABASE_URL", "value": "postgres://somebody@host/db"}),
     ("secrets_are_files", WORKER, f"{RUN}.volumeMounts", []),

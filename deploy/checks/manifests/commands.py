@@ -27,7 +27,7 @@ def problems(objects):
     way = commands[0]
     if len(way) > MOST:
         yield f"{len(way)} commands instead of {MOST} at most"
-    if way[-1][-2:] != ["snapshot-lifecycle", "doctor"]:
+    if way[-1][-2:] != [source.PROGRAM, "doctor"]:
         yield f"the last command is {way[-1]}"
     made = {}
     for words in (words for each in commands for words in each):
@@ -60,7 +60,7 @@ def _refused(words, objects, made):
         container = words[words.index("--container") + 1]
         containers = {each["name"] for thing, _, ours in pods(objects) for each in ours}
         program, command = words[words.index("--") + 1 :][:2]
-        if container not in containers or program != "snapshot-lifecycle" or command not in source.COMMANDS:
+        if container not in containers or program != source.PROGRAM or command not in source.COMMANDS:
             yield f"{shlex.join(words)}: {containers}, {sorted(source.COMMANDS)}"
 
 

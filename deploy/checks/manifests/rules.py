@@ -80,6 +80,9 @@ def command_exists(objects):
     for place, _, _, container in our_containers(objects):
         if "command" in container or container["args"][0] not in source.COMMANDS:
             yield f"{place}: {container.get('command', '')} {container['args']} is no command of the image's program"
+        for word in container["args"][1:]:
+            if word.startswith("--") and not source.has_option(container["args"][0], word):
+                yield f"{place}: {container['args'][0]} has no option {word}"
 
 
 @rule

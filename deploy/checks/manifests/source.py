@@ -18,7 +18,17 @@ for _argument in _arguments:
         _default = re.search(r'default_value(?:_t)? = "?([^",\s]+)', _argument)
         DEFAULTS[_name[1]] = _default[1].replace("_", "") if _default else None
 
+# The program's path within the image.
+_dockerfile = ROOT / "deploy/Dockerfile"
+_entrypoint = re.search(r'^ENTRYPOINT \["([^"]+)"\]', _dockerfile.read_text(), re.M) if _dockerfile.exists() else None
+PROGRAM = _entrypoint[1] if _entrypoint else "/snapshot-lifecycle"
+
 COMMANDS = {path.stem.replace("_", "-") for path in (ROOT / "src/cli").iterdir()}
+
+
+def has_option(command, option):
+    file = ROOT / f"src/cli/{command.replace('-', '_')}.rs"
+    return file.exists() and re.search(rf"^ +{option.removeprefix('--').replace('-', '_')}: ", file.read_text(), re.M)
 
 
 def seconds(duration):
