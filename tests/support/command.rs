@@ -23,9 +23,9 @@ impl Finished {
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(tool("setpriv"));
     command.args(["--pdeathsig", "KILL", "--", PROGRAM]).args(arguments).env_clear().stdin(Stdio::null());
-    // Where coverage is measured (.ci/coverage), the program counts too.
-    if let Some(counts) = std::env::var_os("LLVM_PROFILE_FILE") {
-        command.env("LLVM_PROFILE_FILE", counts);
+    // What .ci/coverage and .ci/mutants tell the tests, they tell the program, too.
+    for name in ["LLVM_PROFILE_FILE", "MUTANT", "MUTANT_REACHED"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     command
 }
