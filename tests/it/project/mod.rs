@@ -1,4 +1,5 @@
-//! What holds of the test suite itself.
+//! What holds of the test suite itself, and of what the documents show.
 
 mod killed_run;
 mod local_servers;
+mod without_a_worker;
