@@ -21,7 +21,6 @@ mod publish;
 mod retention;
 mod run;
 mod snapshots;
-mod status_message;
 mod sweep;
 mod usage_error;
 

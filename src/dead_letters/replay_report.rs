@@ -48,6 +48,18 @@ pub struct ReplayReport {
 }
 
 impl ReplayReport {
+    /// Why not all was replayed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        match (&self.stopped, &self.first_failure) {
+            (None, None) => None,
+            (Some(why), _) => Some(format!("stopped: {why}; what was not replayed is still a dead letter")),
+            (None, Some(why)) => {
+                Some(format!("{} could not be replayed and are still dead letters; {why}", self.failed))
+            }
+        }
+    }
+
     pub(super) fn preview(summary: Summary) -> Self {
         Self {
             dry_run: true,

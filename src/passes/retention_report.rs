@@ -22,6 +22,15 @@ pub struct RetentionReport {
     pub stopped: Option<String>,
 }
 
+impl RetentionReport {
+    /// Why the change is not complete.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let why = self.stopped.as_ref()?;
+        Some(format!("stopped: {why}; the same command goes on where it stopped"))
+    }
+}
+
 /// The sentences under a table of what applies before and after.
 impl fmt::Display for RetentionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

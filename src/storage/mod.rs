@@ -83,6 +83,7 @@ pub use self::{
     schema::access::AccessError,
     schema::migrate::AppliedMigration,
     schema::migrate_error::MigrateError,
+    schema::migration_report::MigrationReport,
     schema::migrations::MigrationState,
     schema::table_shape::Misshape,
     snapshots::import::NewRow,

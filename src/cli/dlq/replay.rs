@@ -54,10 +54,6 @@ impl Replay {
         }?;
         drop(letters);
         queue.output.print(&report, |report| by_reason(&report.reasons).footer(report.to_string()))?;
-        match (report.stopped, report.first_failure) {
-            (None, None) => Ok(ExitCode::SUCCESS),
-            (Some(why), _) => bail!("stopped: {why}; what was not replayed is still a dead letter"),
-            (None, Some(why)) => bail!("{} could not be replayed and are still dead letters; {why}", report.failed),
-        }
+        report.failure().map_or(Ok(ExitCode::SUCCESS), |why| bail!(why))
     }
 }

@@ -2,6 +2,7 @@
 
 mod list;
 mod set;
+mod table;
 
 use std::process::ExitCode;
 

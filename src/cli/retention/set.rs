@@ -4,13 +4,14 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
+use super::table;
 use crate::cli::arguments::snapshot_type;
 use crate::cli::database::{explained, open};
 use crate::cli::interrupt::stop_on_signals;
 use crate::cli::output::{ConfirmOptions, OutputOptions};
 use crate::config::{DatabaseOptions, parse_whole_seconds};
-use crate::passes::{POLICY_ROLE, RestampEnd, RestampReport, Retention, RetentionChange, RetentionReport};
-use crate::terminal::{Table, duration, progress};
+use crate::passes::{POLICY_ROLE, RestampEnd, RestampReport, RetentionChange, RetentionReport};
+use crate::terminal::progress;
 
 /// Changes the policy for a type
 ///
@@ -58,18 +59,7 @@ impl Set {
             RestampEnd::Storage(error) => format!("{:#}", explained(error, POLICY_ROLE)),
         });
         let report = RetentionReport { dry_run: !confirm.yes, change: preview, restamped: restamped.changed, stopped };
-        output.print(&report, table)?;
-        match report.stopped {
-            None => Ok(ExitCode::SUCCESS),
-            Some(why) => bail!("stopped: {why}; the same command goes on where it stopped"),
-        }
+        output.print(&report, table::of_change)?;
+        report.failure().map_or(Ok(ExitCode::SUCCESS), |why| bail!(why))
     }
-}
-
-fn table(report: &RetentionReport) -> Table {
-    let row = |when: &str, of: Retention| [when.to_owned(), duration(of.ttl_seconds), of.at_event_end().to_owned()];
-    let before = report.change.before.map(|before| row("before", before));
-    let table = Table::new(["", "ttl", "at the event's end"]);
-    let table = before.into_iter().chain([row("after", report.change.after)]).fold(table, Table::row);
-    table.footer(report.to_string())
 }

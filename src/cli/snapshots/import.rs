@@ -5,13 +5,14 @@ use anyhow::bail;
 use clap::Args;
 use uuid::Uuid;
 
+use super::table;
 use crate::cli::arguments::uuid;
 use crate::cli::interrupt::stop_on_signals;
 use crate::cli::output::OutputOptions;
 use crate::config::DatabaseOptions;
-use crate::import::{ImportReport, Importer};
+use crate::import::Importer;
 use crate::storage::Database;
-use crate::terminal::{Table, if_it_fits, progress, text};
+use crate::terminal::progress;
 
 /// Moves the backend's local store (page_snapshots/snapshots.json) into the table
 ///
@@ -50,25 +51,13 @@ impl Import {
             database: &database,
             team_id: self.team_id,
             stop: &stop.soft,
-            on_progress: &|done, all| {
-                bar.set_length(all as u64);
-                bar.set_position(done as u64);
-            },
+            on_progress: &|done, all| bar.update(|state| _ = (state.set_pos(done as u64), state.set_len(all as u64))),
         };
         let report = if self.dry_run { importer.preview(&self.file).await } else { importer.run(&self.file).await };
         bar.finish_and_clear();
         database.close().await;
         let report = report?;
-        self.output.print(&report, table)?;
+        self.output.print(&report, table::of_import)?;
         report.failure().map_or(Ok(ExitCode::SUCCESS), |why| bail!(why))
     }
-}
-
-fn table(report: &ImportReport) -> Table {
-    let table = Table::new(["old id".into(), "outcome".into(), text("reason"), if_it_fits("id")]);
-    let table = report.snapshots.iter().fold(table, |table, entry| {
-        let reason = entry.reason.clone().unwrap_or_default();
-        table.row([entry.old_id.clone(), entry.outcome.as_str().to_owned(), reason, entry.id.to_string()])
-    });
-    table.footer(report.to_string())
 }

@@ -1,15 +1,13 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::table;
 use crate::cli::arguments::uuid;
 use crate::cli::output::{OutputOptions, note};
 use crate::config::DatabaseOptions;
-use crate::storage::{Database, SnapshotFilter, SnapshotMetadata};
-use crate::terminal::{Table, counted, dash, if_it_fits, to_the_second};
+use crate::storage::{Database, SnapshotFilter};
 
 /// Lists the snapshots of a team or of an event, the newest first, without their data
 ///
@@ -53,32 +51,7 @@ impl List {
         if found.len() == self.limit as usize {
             note(&format!("the newest {} are shown; --limit shows more", self.limit));
         }
-        self.output.print(&found, |found| {
-            let rows = Table::new([
-                "id".into(),
-                "type".into(),
-                if_it_fits("created at"),
-                if_it_fits("expires at"),
-                if_it_fits("bytes"),
-                if_it_fits("event"),
-                if_it_fits("team"),
-            ]);
-            let rows = found.iter().fold(rows, |rows, snapshot| rows.row(cells(snapshot)));
-            rows.footer(counted(found.len() as u64, "snapshot"))
-        })?;
+        self.output.print(&found, |found| table::of_snapshots(found))?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn cells(snapshot: &SnapshotMetadata) -> [String; 7] {
-    let time = |at: OffsetDateTime| Some(to_the_second(&at.format(&Rfc3339).ok()?));
-    [
-        snapshot.id.to_string(),
-        snapshot.snapshot_type.clone(),
-        dash(snapshot.created_at.and_then(time)),
-        dash(time(snapshot.expires_at)),
-        snapshot.bytes.to_string(),
-        dash(snapshot.event_id.map(|id| id.to_string())),
-        snapshot.team_id.to_string(),
-    ]
 }

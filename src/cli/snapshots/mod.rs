@@ -3,6 +3,7 @@
 mod import;
 mod list;
 mod show;
+mod table;
 
 use std::process::ExitCode;
 

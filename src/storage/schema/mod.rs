@@ -5,6 +5,7 @@ mod bootstrap;
 mod build_index;
 pub(super) mod migrate;
 pub(super) mod migrate_error;
+pub(super) mod migration_report;
 pub(super) mod migrations;
 mod preflight;
 mod recover;

@@ -2,7 +2,7 @@ use clap::Args;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::arguments::{rfc3339, uuid};
+use crate::cli::arguments::{rfc3339, uuid};
 use crate::clock;
 use crate::message::{EventStatus, StatusMessage};
 
