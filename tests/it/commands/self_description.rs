@@ -141,7 +141,7 @@ fn every_command_line_of_the_documents_is_understood() {
             continue;
         };
         // A name, a folder or a path of something else.
-        if before.ends_with(['/', '.', '-']) || words.starts_with(['-', '…', '.']) {
+        if before.ends_with(['/', '.', '-']) || before.starts_with("helm ") || words.starts_with(['-', '…', '.']) {
             continue;
         }
         let words = words.split(['#', '>', '|']).next().unwrap();
