@@ -42,12 +42,17 @@ impl FailureWatch {
         so_far: u32,
         ours: u32,
     ) -> Result<Option<String>, BrokerError> {
+        if self.wave_is_over(count) { self.check(queue, so_far, ours).await } else { Ok(None) }
+    }
+
+    /// Counts; at the end of a wave the next one begins, which is twice as large.
+    fn wave_is_over(&mut self, count: u32) -> bool {
         self.in_wave += count;
-        if self.left_in_wave() > 0 {
-            return Ok(None);
+        let over = self.left_in_wave() == 0;
+        if over {
+            (self.in_wave, self.wave) = (0, (self.wave * 2).min(LARGEST_WAVE));
         }
-        (self.in_wave, self.wave) = (0, (self.wave * 2).min(LARGEST_WAVE));
-        self.check(queue, so_far, ours).await
+        over
     }
 
     /// Waits until the workers have received what was replayed, then counts what came back. Of the dead letters that arrived, `ours` were put
@@ -82,5 +87,22 @@ impl FailureWatch {
             }
             sleep(POLL_INTERVAL).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waves_grow_by_two_up_to_the_largest() {
+        let mut watch = FailureWatch { percent: 20.0, wave: FIRST_WAVE, in_wave: 0, retries_before: 0 };
+        let mut waves = Vec::new();
+        for _ in 0..11 {
+            waves.push(watch.left_in_wave());
+            assert!(!watch.wave_is_over(watch.left_in_wave() - 1) && watch.left_in_wave() == 1);
+            assert!(watch.wave_is_over(1));
+        }
+        assert_eq!(waves, [10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 5_000, 5_000]);
     }
 }

@@ -106,10 +106,13 @@ async fn dead_letter_is_edited_and_replayed() {
     let counted = ["letters", "matched", "would_replay", "replayed"].map(|name| preview.json()[name].as_u64());
     assert_eq!(counted, [Some(1), Some(1), Some(1), Some(0)], "{preview:?}");
     assert_eq!(preview.json()["dry_run"], true, "{preview:?}");
+    assert!(preview.json()["message_id"].as_str().is_some_and(|id| Uuid::parse_str(id).is_ok()), "{preview:?}");
     worker.signal("STOP");
     let replay = world.run(&edited).await;
     assert_eq!((replay.code, world.dead_letters().await), (0, 0), "{replay:?}");
     assert_ne!(replay.json()["message_id"], old.as_str());
+    let counted = ["letters", "matched", "replayed"].map(|name| replay.json()[name].as_u64());
+    assert_eq!(counted, [Some(1); 3], "{replay:?}");
     worker.signal("CONT");
     worker.reaches("messages_total{outcome=\"applied\"}", 1.0).await;
     assert!(world.snapshots().await.is_empty());

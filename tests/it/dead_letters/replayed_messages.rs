@@ -204,6 +204,12 @@ async fn replay_goes_on_to_the_end_while_fewer_come_back_than_are_allowed() {
     let replay = world.run(&["dlq", "replay", "--stop-on-failures", "20%", "--yes"]).await;
     assert_eq!((replay.code, &replay.json()["replayed"]), (0, &60.into()), "{replay:?}");
     assert!(replay.json().get("stopped").is_none(), "{replay:?}");
+    let nothing = world.run(&["dlq", "replay", "--reason", "too_large", "--stop-on-failures", "20%", "--yes"]).await;
+    assert_eq!(
+        (nothing.code, &nothing.json()["replayed"]),
+        (0, &0.into()),
+        "no share of nothing came back: {nothing:?}"
+    );
     worker.reaches("messages_total{outcome=\"applied\"}", 54.0).await;
     let back = world.take_dead_letters(6).await;
     assert!(back.iter().all(|dead_letter| dead_letter.header("lifecycle-replay-count") == "1"), "{back:?}");
