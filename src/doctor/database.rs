@@ -137,7 +137,7 @@ impl DatabaseExamination {
                 let apart: time::Duration = facts.now - *asked_at;
                 vec![clocks(apart.unsigned_abs(), apart.is_positive(), *uncertainty)]
             }
-            DatabaseCheck::Pooler => vec![pooling(database.pooling().await?)],
+            DatabaseCheck::Pooler => vec![pooling(database.pooling().await?, &database.host())],
             DatabaseCheck::Schema => self.schema().await?,
             DatabaseCheck::Table => {
                 let protection = self.protection().await?;

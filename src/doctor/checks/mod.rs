@@ -15,6 +15,7 @@ pub(super) mod retention;
 pub(super) mod row_level_security;
 pub(super) mod schema;
 pub(super) mod server;
+mod supabase;
 pub(super) mod table;
 pub(super) mod topology;
 pub(super) mod version;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::supabase;
 use crate::doctor::check_id::DatabaseCheck;
 use crate::doctor::finding::Finding;
 use crate::storage::{Pooling, ServerFacts};
@@ -46,8 +47,13 @@ pub(in crate::doctor) fn clocks(apart: Duration, ahead: bool, uncertainty: Durat
     )
 }
 
-pub(in crate::doctor) fn pooling(pooling: Pooling) -> Finding {
+pub(in crate::doctor) fn pooling(pooling: Pooling, host: &str) -> Finding {
     const CHECK: DatabaseCheck = DatabaseCheck::Pooler;
+    if pooling != Pooling::Transaction
+        && let Some(warning) = supabase::session_mode(host)
+    {
+        return warning;
+    }
     Finding::ok(
         CHECK,
         match pooling {
@@ -74,5 +80,14 @@ mod tests {
         assert!(clocks(apart, true, uncertainty).message.contains("2.1 s ahead of"));
         assert_eq!(clocks(apart, true, Duration::from_millis(200)).state, State::Ok);
         assert_eq!(clocks(Duration::from_millis(1900), true, uncertainty).state, State::Ok);
+    }
+    #[test]
+    fn session_mode_of_supabase_is_a_warning_however_its_connections_appear() {
+        let (session, transaction) = ("aws-0-eu-central-1.pooler.supabase.com:5432", "db.example.org:6432");
+        for seen in [Pooling::Direct, Pooling::Session] {
+            assert_eq!(pooling(seen, session).state, State::Warning);
+        }
+        assert_eq!(pooling(Pooling::Transaction, session).state, State::Ok);
+        assert_eq!(pooling(Pooling::Session, transaction).state, State::Ok);
     }
 }

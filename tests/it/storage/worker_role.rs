@@ -5,6 +5,17 @@ use time::OffsetDateTime;
 
 use crate::support::{Snapshot, World, body, set};
 
+/// Supabase's `postgres` is no superuser, and is refused these, even to take such an attribute away.
+#[test]
+fn role_script_alters_no_role_and_names_no_attribute_of_superusers() {
+    let script = include_str!("../../../deploy/sql/worker-role.sql").to_uppercase();
+    let code: String = script.lines().map(|line| line.split("--").next().unwrap().to_owned() + "\n").collect();
+    assert!(code.contains("CREATE ROLE SNAPSHOT_LIFECYCLE_WORKER LOGIN NOINHERIT PASSWORD"), "{code}");
+    for refused in ["ALTER ROLE", "ALTER USER", "SUPERUSER", "REPLICATION", "BYPASSRLS"] {
+        assert!(!code.contains(refused), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn role_script_may_be_run_again_and_on_the_servers_next_database() {
     let (world, next) = (World::new().await, World::new().await);
