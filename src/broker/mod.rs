@@ -7,6 +7,7 @@
 //! topology                   exchanges and queues
 //! connection                 address, TLS, login, repair of inbound frames
 //! error, reply, headers      what the broker answers, what a message carries
+//! table_json                 a table of AMQP's as JSON
 //! ```
 //!
 //! Each line uses those below it. lapin's automatic recovery is off: when anything about a connection ends, everything that belongs to
@@ -26,6 +27,8 @@ mod headers;
 mod inspection;
 mod publish;
 mod reply;
+#[cfg(feature = "worker")]
+mod table_json;
 #[cfg(feature = "worker")]
 mod topology;
 
@@ -52,6 +55,7 @@ pub use self::{
     inspection::inspect::{Inspection, QueueState},
     publish::republish::{dead_letter, retry_copy},
     publish::stream::{PublishReport, PublishStream},
+    topology::definitions::Definitions,
     topology::depth::{QueueDepths, QueueWatch},
     topology::ensure::restore_topology,
     topology::names::Topology,

@@ -22,6 +22,7 @@ mod retention;
 mod run;
 mod snapshots;
 mod sweep;
+mod topology;
 mod usage_error;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ enum Command {
     Retention(retention::Options),
     Outbox(outbox::Options),
     Snapshots(snapshots::Options),
+    Topology(topology::Options),
     Doctor(doctor::Options),
     Healthcheck(healthcheck::Options),
     Completions(completions::Options),
@@ -130,6 +132,7 @@ impl Command {
             Self::Retention(options) => options.run().await,
             Self::Outbox(options) => options.run().await,
             Self::Snapshots(options) => options.run().await,
+            Self::Topology(options) => options.run(),
             Self::Doctor(options) => options.run().await,
             Self::Healthcheck(options) => options.run().await,
             Self::Completions(options) => options.run(Cli::command()),

@@ -164,6 +164,12 @@ impl PrivateServers {
         self.servers.control(words)
     }
 
+    /// How a script calls `rabbitmqctl` on this pair's RabbitMQ.
+    pub fn rabbitmqctl(&self) -> String {
+        let directory = self.servers.directory.as_ref().expect("private servers have a folder");
+        format!("{SCRIPT} rabbitmq ctl {}", directory.display())
+    }
+
     /// What `postgres` or `rabbitmq` has logged.
     pub fn log_of(&self, server: &str) -> String {
         let directory = self.servers.directory.as_ref().expect("private servers have a folder");

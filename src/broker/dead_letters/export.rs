@@ -1,11 +1,11 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::held_letter::HeldLetter;
 use super::read::DeadLetter;
+use crate::broker::table_json::table_json;
 
 /// A dead letter with everything it consists of.
 #[derive(Debug, Clone, Serialize)]
@@ -27,7 +27,7 @@ impl From<&HeldLetter> for ExportedLetter {
     fn from(held: &HeldLetter) -> Self {
         let from = &held.delivery.properties;
         let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|value| json!(value.as_str()));
-        let mut headers = from.headers().as_ref().map(table).unwrap_or_default();
+        let mut headers = from.headers().as_ref().map(table_json).unwrap_or_default();
         for count in ["x-delivery-count", "x-acquired-count"] {
             headers.remove(count);
         }
@@ -51,32 +51,5 @@ impl From<&HeldLetter> for ExportedLetter {
             headers,
             body_base64: std::str::from_utf8(held.body()).is_err().then(|| BASE64_STANDARD.encode(held.body())),
         }
-    }
-}
-
-fn table(from: &FieldTable) -> Map<String, Value> {
-    from.inner().iter().map(|(name, of)| (name.to_string(), value(of))).collect()
-}
-
-fn value(from: &AMQPValue) -> Value {
-    match from {
-        AMQPValue::Boolean(value) => json!(value),
-        AMQPValue::ShortShortInt(value) => json!(value),
-        AMQPValue::ShortShortUInt(value) => json!(value),
-        AMQPValue::ShortInt(value) => json!(value),
-        AMQPValue::ShortUInt(value) => json!(value),
-        AMQPValue::LongInt(value) => json!(value),
-        AMQPValue::LongUInt(value) => json!(value),
-        AMQPValue::LongLongInt(value) => json!(value),
-        AMQPValue::Float(value) => json!(value),
-        AMQPValue::Double(value) => json!(value),
-        AMQPValue::DecimalValue(decimal) => json!({ "scale": decimal.scale, "value": decimal.value }),
-        AMQPValue::ShortString(text) => json!(text.as_str()),
-        AMQPValue::LongString(text) => json!(String::from_utf8_lossy(text.as_bytes())),
-        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value).collect(),
-        AMQPValue::Timestamp(seconds) => json!(seconds),
-        AMQPValue::FieldTable(of) => Value::Object(table(of)),
-        AMQPValue::ByteArray(bytes) => json!(String::from_utf8_lossy(bytes.as_slice())),
-        AMQPValue::Void => Value::Null,
     }
 }

@@ -1,6 +1,8 @@
-//! The worker's exchanges and queues: their names, how they should be, declaring or verifying them, and how many messages they hold.
+//! The worker's exchanges and queues: their names, how they should be, declaring or verifying them,
+//! writing them down for RabbitMQ to import, and how many messages they hold.
 
 pub(super) mod declare;
+pub(super) mod definitions;
 pub(super) mod depth;
 pub(super) mod ensure;
 pub(super) mod names;

@@ -56,12 +56,15 @@ mod tests {
     #[test]
     fn permissions_are_those_of_the_documentation_and_quoted_for_a_shell() {
         let topology = Topology::new("event.status".to_owned(), "snapshot-lifecycle".to_owned(), TopologyMode::Declare);
-        for (mode, kind) in [(TopologyMode::Declare, "declare"), (TopologyMode::Verify, "verify")] {
-            let row = needed(&topology, mode, false).map(|cell| format!("`{}`", cell.replace('|', r"\|"))).join(" | ");
-            assert!(
-                include_str!("../../../deploy/operating.md").contains(&format!("| worker, `{kind}` | {row} |")),
-                "{row}"
-            );
+        for (mode, publishes, kind) in [
+            (TopologyMode::Declare, false, "worker, `declare`"),
+            (TopologyMode::Declare, true, "worker, `declare`"),
+            (TopologyMode::Verify, false, "worker, `verify`"),
+            (TopologyMode::Verify, true, "worker, `verify`, with the outbox"),
+        ] {
+            let row =
+                needed(&topology, mode, publishes).map(|cell| format!("`{}`", cell.replace('|', r"\|"))).join(" | ");
+            assert!(include_str!("../../../deploy/operating.md").contains(&format!("| {kind} | {row} |")), "{row}");
         }
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

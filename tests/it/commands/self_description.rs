@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::support::{TempFile, finish, on_a_terminal, program};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "migrate",
     "publish",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 12] = [
     "retention",
     "outbox",
     "snapshots",
+    "topology",
     "doctor",
     "healthcheck",
 ];

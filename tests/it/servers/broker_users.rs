@@ -1,4 +1,8 @@
-//! RabbitMQ's users: each kind with the permissions that deploy/operating.md gives it, which are enough, and no more.
+//! RabbitMQ's users: each kind, as deploy/rabbitmq/users makes it, has the permissions that deploy/operating.md gives it, which are enough, and
+//! no more.
+
+use std::fs::File;
+use std::process::Command;
 
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -6,7 +10,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::support::{Finished, PrivateServers, Servers, Snapshot, World, as_user, body, finish};
+use crate::support::{Finished, PrivateServers, Servers, Snapshot, TempFile, World, as_user, body, finish};
 
 /// Configure, write and read, as the table of deploy/operating.md has them.
 fn permissions(kind: &str, world: &World) -> [String; 3] {
@@ -23,6 +27,19 @@ fn permissions(kind: &str, world: &World) -> [String; 3] {
     [named(cells[0]), named(cells[1]), named(cells[2])]
 }
 
+/// By the script that deploys.
+fn make_user(servers: &PrivateServers, world: &World, kind: &str, name: &str, password: &str) {
+    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rabbitmq/users"));
+    script.args([kind, name]).env("RABBITMQCTL", servers.rabbitmqctl());
+    script.env("LIFECYCLE_EXCHANGE", &world.exchange).env("LIFECYCLE_QUEUE", &world.queue);
+    let file = TempFile::new(format!("{password}\n"));
+    let done = finish({
+        script.stdin(File::open(file.path()).unwrap());
+        script
+    });
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
 struct User<'a> {
     servers: &'a PrivateServers,
     name: String,
@@ -31,10 +48,17 @@ struct User<'a> {
 
 impl<'a> User<'a> {
     fn new(servers: &'a PrivateServers, world: &World, kind: &str) -> Self {
-        let name = format!("{}-{}", kind.replace(' ', "-"), Uuid::new_v4().simple());
+        let argument = match kind {
+            "worker, `declare`" => "declare",
+            "worker, `verify`" => "verify",
+            "worker, `verify`, with the outbox" => "verify-outbox",
+            other => other,
+        };
+        let name = format!("{argument}-{}", Uuid::new_v4().simple());
+        make_user(servers, world, argument, &name, "secret");
+        let made = servers.control(&["rabbitmq", "ctl", "--quiet", "list_user_permissions", &name]);
         let [configure, write, read] = permissions(kind, world);
-        servers.control(&["rabbitmq", "ctl", "add_user", &name, "secret"]);
-        servers.control(&["rabbitmq", "ctl", "set_permissions", "-p", "/", &name, &configure, &write, &read]);
+        assert!(made.ends_with(&format!("\n/\t{configure}\t{write}\t{read}")), "{kind}: {made}");
         let url = as_user(&servers.pair().amqp_url, &name, "secret");
         Self { servers, name, url }
     }
@@ -149,4 +173,26 @@ async fn each_user_can_do_its_work_and_nothing_else() {
     assert!(!publisher.may_declare("something-else").await);
     assert!(!operator.may_declare("something-else").await && !operator.may_publish("").await);
     assert!(!operator.may_read(&format!("{queue}.wait.1m")).await);
+}
+
+#[tokio::test]
+async fn worker_that_verifies_may_publish_statuses_where_the_outbox_is_used() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    world.worker().await.stop().await;
+    let worker = User::new(&servers, &world, "worker, `verify`, with the outbox");
+    assert!(worker.may_publish(&world.exchange).await && !worker.may_publish("amq.direct").await);
+    world.worker_with(&[("AMQP_URL", &worker.url), ("LIFECYCLE_TOPOLOGY", "verify")]).await.stop().await;
+}
+
+#[tokio::test]
+async fn user_who_exists_keeps_the_password_and_gets_the_permissions() {
+    let servers = Servers::private();
+    let world = World::on(servers.pair()).await;
+    let user = User::new(&servers, &world, "worker, `declare`");
+    make_user(&servers, &world, "publisher", &user.name, "another");
+    let [configure, write, read] = permissions("publisher", &world);
+    let made = servers.control(&["rabbitmq", "ctl", "--quiet", "list_user_permissions", &user.name]);
+    assert!(made.ends_with(&format!("\n/\t{configure}\t{write}\t{read}")), "{made}");
+    user.channel().await.0.close(200, "done".into()).await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod broker_users;
 mod connecting;
+mod definitions;
 mod pooler;
 mod tls;
 mod topology;
