@@ -7,7 +7,7 @@ import shlex
 
 import render
 import source
-from rules import pods, variables
+from containers import pods, variables
 
 DOCUMENT = render.ROOT / "deploy/operating.md"
 MOST = 10
