@@ -23,10 +23,9 @@ impl fmt::Display for MigrationReport {
             more => write!(f, "{more} migrations applied")?,
         }
         let Some(rows @ 1..) = self.rows_without_expires_at else { return Ok(()) };
-        write!(
-            f,
-            "\nsnapshots without expires_at, which never expire: {rows}; to give them one: \
-             snapshot-lifecycle retention set '*' --ttl 7d --restamp, and the same for each type with a TTL of its own"
+        write!(f, "\nsnapshots without expires_at, which never expire: {rows}; to give them one: ")?;
+        f.write_str(
+            "snapshot-lifecycle retention set '*' --ttl 7d --restamp, and the same for each type with a TTL of its own",
         )
     }
 }
