@@ -190,6 +190,7 @@
 //! | pass | one walk over the whole table for one rule |
 //! | lease | the row that lets one replica at a time do a pass, publish the outbox or migrate, until it ends or expires |
 //! | delete budget | the rows per second that all passes of all replicas may delete together |
+//! | pause | an operator's stop of sweeps, evictions or consuming for the whole fleet |
 //! | outbox | the table of status changes that wait to be published |
 
 // A program that takes a part of the library compiles whole modules. What only other parts use in them is no mistake there; the

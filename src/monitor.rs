@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::broker::{BrokerError, QueueWatch, Topology};
 use crate::lifecycle::Stop;
 use crate::policy::PassName;
-use crate::storage::{AccessError, Database, Verdict};
+use crate::storage::{AccessError, Database, StorageError, Verdict, pause_of};
 use crate::telemetry::{Dependency, Health, Metrics};
 
-/// A database that becomes unavailable while there is nothing to do is noticed after this time.
+/// A database that becomes unavailable while there is nothing to do, and an operator's pause, are noticed after this time.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// The gauges are set once in this many pings: counting what has expired costs an index scan.
 const PINGS_PER_MEASUREMENT: u32 = 5;
@@ -60,7 +60,12 @@ impl DatabaseMonitor {
             // An idle worker, too, must notice that rows are hidden from it: they look like no rows.
             self.database.access_check().await
         } else {
-            self.database.ping().await.map_err(AccessError::Storage)
+            Ok(())
+        };
+        // Also the ping.
+        let checked = match checked {
+            Ok(()) => self.read_pause().await.map_err(AccessError::Storage),
+            Err(error) => Err(error),
         };
         match &checked {
             Ok(()) if measure => self.logged = None,
@@ -71,6 +76,13 @@ impl DatabaseMonitor {
             Err(error) => self.log_once(error.to_string()),
         }
         checked.is_ok()
+    }
+
+    /// What an operator has paused; how the pipeline learns of it.
+    async fn read_pause(&self) -> Result<(), StorageError> {
+        let list = self.database.pause_list().await?;
+        self.health.set_paused(|activity| pause_of(&list, activity));
+        Ok(())
     }
 
     /// Once, until it changes.

@@ -6,6 +6,7 @@ use sd_notify::{NotifyState, notify, watchdog_enabled};
 
 use crate::heartbeat::Heartbeats;
 use crate::lifecycle::Stop;
+use crate::policy::Activity;
 use crate::telemetry::{Dependency, Health};
 
 /// How soon a change of the status, or a loop that stands still, is told.
@@ -50,7 +51,10 @@ fn status(late: Option<&str>, health: &Health, stop: &Stop) -> String {
     } else if let Some(name) = late {
         format!("stands still: {name}")
     } else if down.is_empty() {
-        "consuming".to_owned()
+        let paused: Vec<_> =
+            Activity::ALL.into_iter().filter(|it| health.is_paused(*it)).map(Activity::as_str).collect();
+        let doing = if health.is_paused(Activity::Consume) { "waiting" } else { "consuming" };
+        if paused.is_empty() { doing.to_owned() } else { format!("{doing}; paused: {}", paused.join(", ")) }
     } else {
         format!("waiting for {}", down.iter().map(|dependency| dependency.as_str()).collect::<Vec<_>>().join(" and "))
     }
@@ -75,6 +79,10 @@ mod tests {
         assert_eq!(status(Some("pipeline"), &health, &stop), "stands still: pipeline");
         health.set(Dependency::Rabbitmq, true);
         assert_eq!(status(None, &health, &stop), "consuming");
+        health.set_paused(|activity| (activity == Activity::Sweep).then(String::new));
+        assert_eq!(status(None, &health, &stop), "consuming; paused: sweep");
+        health.set_paused(|_| Some(String::new()));
+        assert_eq!(status(None, &health, &stop), "waiting; paused: sweep, evict, consume");
         stop.soft.cancel();
         assert!(status(None, &health, &stop).starts_with("stopping"));
     }

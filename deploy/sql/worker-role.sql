@@ -38,7 +38,7 @@ DROP POLICY IF EXISTS snapshot_lifecycle_worker_never_write ON public.snapshots;
 CREATE POLICY snapshot_lifecycle_worker_never_write ON public.snapshots
     AS RESTRICTIVE FOR UPDATE TO snapshot_lifecycle_worker USING (true) WITH CHECK (false);
 
-GRANT SELECT ON snapshot_lifecycle.migrations, snapshot_lifecycle.retention TO snapshot_lifecycle_worker;
+GRANT SELECT ON snapshot_lifecycle.migrations, snapshot_lifecycle.retention, snapshot_lifecycle.pause TO snapshot_lifecycle_worker;
 GRANT SELECT, INSERT, UPDATE ON snapshot_lifecycle.lease TO snapshot_lifecycle_worker;
 GRANT SELECT, INSERT, DELETE ON snapshot_lifecycle.applied_ahead TO snapshot_lifecycle_worker;
 GRANT SELECT, DELETE ON snapshot_lifecycle.outbox TO snapshot_lifecycle_worker;

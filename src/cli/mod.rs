@@ -17,7 +17,10 @@ mod migrate;
 mod one_pass;
 mod outbox;
 mod output;
+mod pause;
+mod paused;
 mod publish;
+mod resume;
 mod retention;
 mod run;
 mod snapshots;
@@ -57,6 +60,8 @@ enum Command {
     DeleteEvent(delete_event::Options),
     Sweep(sweep::Options),
     Evict(evict::Options),
+    Pause(pause::Options),
+    Resume(resume::Options),
     Dlq(dlq::Options),
     Retention(retention::Options),
     Outbox(outbox::Options),
@@ -128,6 +133,8 @@ impl Command {
             Self::DeleteEvent(options) => options.run().await,
             Self::Sweep(options) => options.run().await,
             Self::Evict(options) => options.run().await,
+            Self::Pause(options) => options.run().await,
+            Self::Resume(options) => options.run().await,
             Self::Dlq(options) => options.run().await,
             Self::Retention(options) => options.run().await,
             Self::Outbox(options) => options.run().await,

@@ -39,6 +39,8 @@ described_set! {
         Retention = "database.retention",
         /// deleted rows are cleaned up
         Autovacuum = "database.autovacuum",
+        /// nothing is paused
+        Pause = "database.pause",
         /// TTL sweeps complete
         Sweep = "database.sweep",
         /// evictions complete

@@ -13,6 +13,7 @@ use super::checks::foreign_keys::references;
 use super::checks::indexes::indexes;
 use super::checks::outbox::outbox;
 use super::checks::passes::{completes, sweep};
+use super::checks::pause::paused;
 use super::checks::retention::{never_expiring, retention};
 use super::checks::row_level_security::{isolation, role};
 use super::checks::schema::schema;
@@ -151,6 +152,10 @@ impl DatabaseExamination {
             DatabaseCheck::Autovacuum => match database.vacuum_state().await? {
                 Some(upkeep) => vec![autovacuum(&upkeep, self.server().await?.facts.autovacuum)],
                 None => vec![],
+            },
+            DatabaseCheck::Pause => match unless_denied(database.pause_list().await)? {
+                Some(list) => paused(&list),
+                None => vec![Finding::skipped(check, "the role may not read it")],
             },
             DatabaseCheck::Sweep => vec![match self.backlog().await? {
                 Some(backlog) => sweep(backlog, self.intervals.sweep_interval),

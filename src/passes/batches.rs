@@ -100,13 +100,16 @@ impl<'a> Batches<'a> {
 
     /// After a batch that failed: the next one is smaller or, if it was a single row already, begins after that row.
     ///
-    /// Fails if the rows are not the cause: the session is gone, or a delete of nothing fails too.
+    /// Fails if the rows are not the cause: an operator has paused the pass, the session is gone, or a delete of nothing fails too.
     async fn failed<W: Walk>(
         &mut self,
         error: StorageError,
         walk: &W,
         after: &mut Option<W::Place>,
     ) -> Result<(), PassError> {
+        if let Some(paused) = error.as_paused() {
+            return Err(PassError::Paused(paused));
+        }
         let verdict = error.verdict();
         if verdict != Verdict::Timeout && !error.leaves_session_alive() {
             return Err(error.into());

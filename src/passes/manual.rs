@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::pass::{Memory, Pass, PassContext, PassError, Report};
 use crate::lifecycle::Stop;
-use crate::storage::{Database, HeldLease, StorageError};
+use crate::policy::Paused;
+use crate::storage::{Database, HeldLease, LeaseAttempt, StorageError};
 
 /// One pass by hand, beside the workers' own.
 pub struct ManualPass<'a, P> {
@@ -27,6 +28,9 @@ pub enum ManualPassError {
     /// A worker holds the lease for longer than it is waited for.
     #[error("a worker is in the middle of the same pass; try again later")]
     Busy,
+    /// An operator has paused it, whoever asks.
+    #[error(transparent)]
+    Paused(Paused),
     /// The lease could not be asked for.
     #[error("could not begin")]
     Lease(#[source] StorageError),
@@ -43,7 +47,7 @@ impl<P: Pass> ManualPass<'_, P> {
     /// Waits for the lease, runs the pass to its end, or to the end of a batch when asked to stop, and releases the lease.
     ///
     /// # Errors
-    /// When a worker does not end the same pass within a minute, and as [`Pass::run_once`].
+    /// When an operator has paused the pass, a worker does not end the same one within a minute, and as [`Pass::run_once`].
     pub async fn run(&self, stop: &Stop) -> Result<Report, ManualPassError> {
         let Some(lease) = self.wait_for_lease(stop).await? else { return Ok(Report::default()) };
         let context = PassContext {
@@ -68,8 +72,10 @@ impl<P: Pass> ManualPass<'_, P> {
         let mut announced = false;
         loop {
             let attempt = self.database.lease_acquire(self.pass.lease(), holder, None).await;
-            if let Some(lease) = attempt.map_err(ManualPassError::Lease)?.held() {
-                return Ok(Some(lease));
+            match attempt.map_err(ManualPassError::Lease)? {
+                LeaseAttempt::Held(lease) | LeaseAttempt::TakenOver(lease) => return Ok(Some(lease)),
+                LeaseAttempt::Paused(paused) => return Err(ManualPassError::Paused(paused)),
+                LeaseAttempt::HeldByAnother | LeaseAttempt::NotDue => {}
             }
             if began.elapsed() > WAIT_AT_MOST {
                 return Err(ManualPassError::Busy);

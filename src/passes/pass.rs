@@ -6,7 +6,7 @@ use super::batch_size::BatchSize;
 use super::dry_run::DryRun;
 use super::stayed_rows::StayedRows;
 use crate::lifecycle::Stop;
-use crate::policy::PassName;
+use crate::policy::{PassName, Paused};
 use crate::storage::{Database, HeldLease, LeaseName, StorageError};
 
 /// One kind of pass over the whole table.
@@ -32,7 +32,7 @@ pub trait Pass: DryRun + Send + Sync {
     /// A row that cannot be deleted stays and is reported, and the pass goes on after it.
     ///
     /// # Errors
-    /// When the lease is lost, or a statement fails and no single row is the cause. What is committed until then stays deleted; the next
+    /// When the lease is lost, an operator pauses the pass, or a statement fails and no single row is the cause. What is committed until then stays deleted; the next
     /// pass does the rest.
     fn run_once(
         &self,
@@ -91,6 +91,9 @@ pub enum PassError {
     /// Another process holds the lease: this one was stopped or cut off for longer than the lease lasts.
     #[error("the lease went to another process")]
     LeaseLost,
+    /// An operator has paused it. What is committed until then stays deleted.
+    #[error(transparent)]
+    Paused(Paused),
     /// A statement failed, and no single row is the cause.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -101,7 +104,7 @@ impl PassError {
     #[must_use]
     pub fn one_line(&self) -> String {
         match self {
-            Self::LeaseLost => self.to_string(),
+            Self::LeaseLost | Self::Paused(_) => self.to_string(),
             Self::Storage(error) => error.one_line(),
         }
     }

@@ -68,7 +68,7 @@ impl<P: Pass> Schedule<P> {
                 lease
             }
             Ok(answer) => {
-                tracing::debug!(rule, ?answer, "pass is not due, or another replica does it");
+                tracing::debug!(rule, ?answer, "pass is not due, another replica does it, or it is paused");
                 return;
             }
             Err(error) => {
@@ -120,6 +120,7 @@ impl<P: Pass> Schedule<P> {
                 seconds,
                 "pass done"
             ),
+            Err(PassError::Paused(_)) => tracing::info!(rule, seconds, "pass ended early: an operator has paused it"),
             Err(error) => tracing::warn!(
                 rule,
                 seconds,

@@ -40,6 +40,8 @@ pub(super) enum EndOutcome {
     InSteps,
     /// No delete would succeed now. Not counted as an attempt of the message.
     Held,
+    /// An operator has paused consuming, so it was not tried. Not counted as an attempt of the message.
+    Paused,
 }
 
 /// For the whole batch: long enough for a busy database, short enough to notice an event that is too large for it. A lock is waited
@@ -96,6 +98,10 @@ impl Apply {
                 }
                 Err(error) => error,
             };
+            if error.as_paused().is_some() {
+                outcomes.iter_mut().filter(|it| **it == EndOutcome::Held).for_each(|it| *it = EndOutcome::Paused);
+                return outcomes;
+            }
             // No delete would succeed now: hold the rest; this says nothing about any single message.
             if is_outage(&self.database, &error).await {
                 return outcomes;

@@ -20,6 +20,9 @@
 //! goes back to the queue, which costs each unacknowledged message one delivery, and nothing is consumed until the database takes deletes
 //! again. So an outage of any length costs a message one delivery of its limit.
 //!
+//! An operator's pause ends the session in the same way: what is unacknowledged goes back to the queue, and no subscription is open until the
+//! pause ends. It is noticed by the monitor within seconds, or before by the transaction that would have deleted.
+//!
 //! Whether an error is an outage is decided by whether other deletes succeed (`outage`, `suspects`).
 
 mod acknowledger;

@@ -50,7 +50,7 @@ pub(super) fn outcome(
     match (request, ended) {
         (Request::Reject(reject), _) => DeliveryOutcome::DeadLetter(reject.clone()),
         (Request::Ignore { .. }, _) => DeliveryOutcome::Ignored,
-        (Request::End(_), None | Some(EndOutcome::Held)) => DeliveryOutcome::Hold,
+        (Request::End(_), None | Some(EndOutcome::Held | EndOutcome::Paused)) => DeliveryOutcome::Hold,
         (Request::End(end), Some(EndOutcome::InSteps)) => DeliveryOutcome::InSteps(*end),
         (Request::End(end), Some(EndOutcome::Done { rows, kept })) => {
             DeliveryOutcome::Applied { end: *end, rows: *rows, kept: *kept }
@@ -94,7 +94,9 @@ mod tests {
     #[test]
     fn end_without_an_outcome_is_held() {
         assert_eq!(outcome(&end(), None, 1, 5), DeliveryOutcome::Hold);
-        assert_eq!(outcome(&end(), Some(&EndOutcome::Held), 99, 5), DeliveryOutcome::Hold);
+        for held in [EndOutcome::Held, EndOutcome::Paused] {
+            assert_eq!(outcome(&end(), Some(&held), 99, 5), DeliveryOutcome::Hold);
+        }
     }
 
     #[test]

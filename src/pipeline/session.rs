@@ -10,10 +10,11 @@ use super::intake::Intake;
 use super::key::{Key, key};
 use super::outage::deletes_succeed;
 use super::settle::Settle;
-use super::slow_events::{Outage, SLICE, SlowEvents};
+use super::slow_events::{Halt, SLICE, SlowEvents};
 use crate::backoff::Backoff;
 use crate::broker::{BrokerError, ChannelGone, Delivery, Subscription};
 use crate::lifecycle::Stop;
+use crate::policy::Activity;
 use crate::storage::Database;
 use crate::telemetry::{Dependency, Health, Metrics};
 
@@ -45,6 +46,8 @@ pub(super) enum SessionEnd {
     Lost,
     /// The database has been unavailable for longer than a batch is held.
     Outage,
+    /// An operator has paused consuming.
+    Paused,
 }
 
 impl Session<'_> {
@@ -79,6 +82,7 @@ impl Session<'_> {
         let received = tokio::select! {
             biased;
             () = stop.soft.cancelled() => return Err(SessionEnd::Stopped),
+            () = self.health.paused(Activity::Consume) => return Err(SessionEnd::Paused),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
             received = self.subscription.next_batch(BATCH) => Some(received),
             () = sleep(IDLE_AT_MOST) => None, // to say that this loop turns
@@ -121,6 +125,9 @@ impl Session<'_> {
                 self.metrics.batch_seconds.observe(batch.elapsed().as_secs_f64());
                 tracing::debug!(messages = batch.size(), seconds = batch.elapsed().as_secs_f64(), "batch settled");
                 return Ok(());
+            }
+            if ended.values().any(|outcome| *outcome == EndOutcome::Paused) {
+                return Err(SessionEnd::Paused);
             }
             self.health.hold(true);
             if !self.subscription.is_alive() {
@@ -166,7 +173,8 @@ impl Session<'_> {
             let finished = match self.slow_events.run(until).await {
                 Ok(Some(finished)) => finished,
                 Ok(None) => return Ok(()),
-                Err(Outage) => {
+                Err(Halt::Paused) => return Err(SessionEnd::Paused),
+                Err(Halt::Outage) => {
                     self.health.hold(true);
                     return Err(SessionEnd::Outage);
                 }

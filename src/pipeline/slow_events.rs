@@ -35,9 +35,14 @@ pub(super) struct SlowEventEnd {
     pub(super) outcome: EndOutcome,
 }
 
-/// Every delete fails now. What was deleted until then stays deleted.
+/// Why nothing more is tried now. What was deleted until then stays deleted.
 #[derive(Debug)]
-pub(super) struct Outage;
+pub(super) enum Halt {
+    /// Every delete fails.
+    Outage,
+    /// An operator has paused consuming.
+    Paused,
+}
 
 /// Between two batches of other messages, which wait for it.
 pub(super) const SLICE: Duration = Duration::from_secs(1);
@@ -79,7 +84,7 @@ impl<'a> SlowEvents<'a> {
     ///
     /// An error about a row becomes the event's outcome. One that says nothing about a row is tried again, and becomes the outcome after
     /// some times.
-    pub(super) async fn run(&mut self, until: Instant) -> Result<Option<SlowEventEnd>, Outage> {
+    pub(super) async fn run(&mut self, until: Instant) -> Result<Option<SlowEventEnd>, Halt> {
         while Instant::now() < until {
             let Some(mut event) = self.events.pop_front() else { break };
             match self.step(&mut event, until).await? {
@@ -90,7 +95,7 @@ impl<'a> SlowEvents<'a> {
         Ok(None)
     }
 
-    async fn step(&mut self, event: &mut SlowEvent, until: Instant) -> Result<Option<EndOutcome>, Outage> {
+    async fn step(&mut self, event: &mut SlowEvent, until: Instant) -> Result<Option<EndOutcome>, Halt> {
         let before = event.steps.deleted();
         let stepped = self.database.event_steps_advance(&mut event.steps, self.step_size, Some(until)).await;
         self.metrics.snapshots_deleted.add(Rule::EventEnd, event.steps.deleted() - before);
@@ -98,7 +103,7 @@ impl<'a> SlowEvents<'a> {
             Ok(Some(stepped)) => {
                 match &stepped.error {
                     // What fails every row, such as a lock on the table, fails these one by one.
-                    Some(error) => self.stop_at_outage(error).await?,
+                    Some(error) => self.halt_at(error).await?,
                     None if stepped.took > LOGGED_FROM => {
                         let seconds = stepped.took.as_secs_f64();
                         tracing::info!(event_id = %event.key().0, rows = event.steps.deleted(), seconds, "event ended in steps");
@@ -114,7 +119,7 @@ impl<'a> SlowEvents<'a> {
             }
             Ok(None) => Ok(None),
             Err(error) => {
-                self.stop_at_outage(&error).await?;
+                self.halt_at(&error).await?;
                 event.lost_sessions += 1;
                 let gives_up = event.lost_sessions >= LOST_SESSIONS;
                 Ok(gives_up.then(|| self.apply.uncertain(event.key(), error.one_line())))
@@ -122,8 +127,11 @@ impl<'a> SlowEvents<'a> {
         }
     }
 
-    async fn stop_at_outage(&self, error: &StorageError) -> Result<(), Outage> {
-        if is_outage(self.database, error).await { Err(Outage) } else { Ok(()) }
+    async fn halt_at(&self, error: &StorageError) -> Result<(), Halt> {
+        if error.as_paused().is_some() {
+            return Err(Halt::Paused);
+        }
+        if is_outage(self.database, error).await { Err(Halt::Outage) } else { Ok(()) }
     }
 }
 

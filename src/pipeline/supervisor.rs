@@ -11,12 +11,15 @@ use super::slow_events::SlowEvents;
 use crate::backoff::Backoff;
 use crate::broker::{BrokerAddress, BrokerError, Publisher, Subscription, Topology};
 use crate::lifecycle::Stop;
-use crate::storage::{AccessError, Database, StepSize};
+use crate::policy::Activity;
+use crate::storage::{AccessError, Database, StepSize, pause_of};
 use crate::telemetry::{Dependency, Health, Metrics};
 
 /// How long a batch is held during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough for another replica,
 /// which may reach the database when this one does not, to take over.
 pub const HOLD_AT_MOST: Duration = Duration::from_mins(1);
+/// How soon the end of a pause is noticed, once the monitor has read it.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// After a session that lasted this long the next one begins after the shortest delay.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
@@ -64,6 +67,10 @@ impl Pipeline {
         // Nothing is consumed that could not be worked on.
         while self.database_takes_deletes(first_contact, &mut backoff, &stop).await {
             self.health.hold(false);
+            if self.is_paused().await {
+                self.wait_until_resumed(&stop).await;
+                continue;
+            }
             let opening = Subscription::open(&self.options.address, &self.options.topology, self.options.prefetch);
             let opened = tokio::select! {
                 opened = opening => opened,
@@ -89,6 +96,20 @@ impl Pipeline {
             stop.sleep(backoff.next_delay()).await;
         }
         self.publisher.close().await;
+    }
+
+    /// Asked before a message is taken: one that is returned has cost a delivery. Where the database does not answer, what was read last holds.
+    async fn is_paused(&self) -> bool {
+        if let Ok(list) = self.database.pause_list().await {
+            self.health.set_paused(|activity| pause_of(&list, activity));
+        }
+        self.health.is_paused(Activity::Consume)
+    }
+
+    /// The monitor reads when the pause ends. Meanwhile the broker is not in use, and up if the monitor reaches it.
+    async fn wait_until_resumed(&self, stop: &Stop) {
+        self.health.set_unused(Dependency::Rabbitmq);
+        while self.health.is_paused(Activity::Consume) && stop.sleep(ASK_EVERY).await {}
     }
 
     /// One session.

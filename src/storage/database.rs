@@ -8,8 +8,6 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::connection::database_url;
 use super::connection::pool::{ConnectionPool, PoolSettings};
-use super::error::StorageError;
-use super::limits::Limits;
 use crate::setting::ConfigError;
 
 /// The database, with a small pool: a batch, two passes and a probe at most are under way at once.
@@ -82,14 +80,6 @@ impl Database {
     /// If the URL cannot be read.
     pub fn read_only(url: Option<&SecretString>, connections: u32) -> Result<Self, ConfigError> {
         Ok(Self { begin: READ_ONLY, ..Self::new(url, connections)? })
-    }
-
-    /// Whether the database answers at all.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub async fn ping(&self) -> Result<(), StorageError> {
-        self.begin(Limits::PING, "ask the database").await?.commit(()).await
     }
 
     /// Ends transactions of ours whose callers have gone, so that what they locked is free at once and not when the server notices.

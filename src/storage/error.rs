@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::connection::connect::{ConnectFailure, is_fatal};
+use crate::policy::Paused;
 
 /// A statement that failed, with what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ enum Cause {
     /// A delete would succeed and miss rows, so it was not made.
     #[error("{0}")]
     NoAccess(String),
+    /// An operator has paused it, so it was not made.
+    #[error(transparent)]
+    Paused(Paused),
 }
 
 /// What PostgreSQL says, without the line of its source that sqlx appends.
@@ -86,6 +90,21 @@ impl StorageError {
     /// The role or the table is such that a delete would miss rows without an error.
     pub(super) const fn no_access(operation: &'static str, reason: String) -> Self {
         Self { operation, cause: Cause::NoAccess(reason) }
+    }
+
+    /// An operator has paused it.
+    pub(super) const fn paused(operation: &'static str, paused: Paused) -> Self {
+        Self { operation, cause: Cause::Paused(paused) }
+    }
+
+    /// What an operator has paused, where that is the reason.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn as_paused(&self) -> Option<Paused> {
+        match self.cause {
+            Cause::Paused(paused) => Some(paused),
+            _ => None,
+        }
     }
 
     /// Whether the role or the table is such that a delete would miss rows without an error.

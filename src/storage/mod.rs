@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rules` | the three rules: every DELETE of the worker's is one of its `.sql` files, with `*_doomed.sql` and `event_end_rule.sql` in them |
 //! | `passes` | who does a pass now (lease), how fast passes may delete (budget), how much is left (backlog) |
+//! | `pause` | what an operator has stopped for the whole fleet; every deleting transaction of a worker asks it |
 //! | `retention` | how long snapshots of a type are kept, and whether they outlive their event |
 //! | `snapshots` | creating, reading, listing, importing |
 //! | `outbox` | the table of recorded status changes, the trigger that fills it, the signal of a commit |
@@ -14,7 +15,7 @@
 //!
 //! A method of [`Database`] begins with the stem of its file or of its folder: `ttl_delete_batch` is in `ttl.rs`, `snapshots_list` in
 //! `snapshots/list.rs`. Exceptions are what is asked of the backend's other tables (`team_exists`) and what concerns the connection
-//! (`ping`). A `.sql` file lies beside its function and is named in the same way, the object first and the verb, if any, after it.
+//! (`close`). A `.sql` file lies beside its function and is named in the same way, the object first and the verb, if any, after it.
 //!
 //! Everything here works through a pooler in transaction mode, so nothing relies on a session:
 //!
@@ -39,6 +40,8 @@ mod limits;
 mod outbox;
 #[cfg(feature = "worker")]
 mod passes;
+#[cfg(feature = "worker")]
+mod pause;
 mod retention;
 #[cfg(feature = "worker")]
 mod rules;
@@ -72,6 +75,7 @@ pub use self::{
     outbox::signal::OutboxSignal,
     passes::backlog::Backlog,
     passes::lease::{HeldLease, LeaseAttempt, LeaseName, outbox_lease},
+    pause::state::{Pause, pause_of},
     retention::restamp::{Restamp, RestampBatch},
     retention::settings::{RowsOfType, TypeRetention},
     rules::cap::{CapPlace, Excess, OverfullTeam, TeamPage},

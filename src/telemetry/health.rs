@@ -1,12 +1,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::dependency::Dependency;
 use super::metrics::Metrics;
+use crate::policy::Activity;
 
-/// What is up, as last seen by whoever uses it, and by the probe beside them.
+/// What is up, as last seen by whoever uses it, and by the probe beside them; and what an operator has paused.
 #[derive(Clone)]
 pub struct Health {
     state: Arc<Mutex<State>>,
+    /// In the order of [`Activity::ALL`].
+    paused: Arc<watch::Sender<[bool; Activity::ALL.len()]>>,
     metrics: Metrics,
 }
 
@@ -29,10 +34,10 @@ impl State {
 }
 
 impl Health {
-    /// Everything down.
+    /// Everything down, nothing paused.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { state: Arc::default(), metrics }
+        Self { state: Arc::default(), paused: Arc::new(watch::Sender::default()), metrics }
     }
 
     /// Notes what was seen by its user; logs when it changed.
@@ -61,18 +66,49 @@ impl Health {
         }
     }
 
+    /// Notes that nobody uses it for now, so that what the probe sees is all there is.
+    pub fn set_unused(&self, dependency: Dependency) {
+        self.change(dependency, |state| state.used[dependency as usize] = None);
+    }
+
+    /// Notes what an operator has paused, with by whom and until when; logs what changed.
+    pub fn set_paused(&self, pause_of: impl Fn(Activity) -> Option<String>) {
+        for activity in Activity::ALL {
+            let (pause, was_paused) = (pause_of(activity), self.is_paused(activity));
+            match &pause {
+                Some(pause) if !was_paused => tracing::warn!(what = activity.as_str(), pause, "paused by an operator"),
+                None if was_paused => tracing::info!(what = activity.as_str(), "no longer paused"),
+                _ => {}
+            }
+            self.metrics.paused.set_for(activity, f64::from(u8::from(pause.is_some())));
+            self.paused.send_modify(|paused| paused[activity as usize] = pause.is_some());
+        }
+    }
+
+    /// Whether an operator has paused it, as last seen.
+    #[must_use]
+    pub fn is_paused(&self, activity: Activity) -> bool {
+        self.paused.borrow()[activity as usize]
+    }
+
+    /// Waits until it is paused.
+    pub async fn paused(&self, activity: Activity) {
+        self.paused.subscribe().wait_for(|paused| paused[activity as usize]).await.ok();
+    }
+
     /// Whether it was up when last seen, and nothing speaks against it since.
     #[must_use]
     pub fn is_up(&self, dependency: Dependency) -> bool {
         self.state().is_up(dependency)
     }
 
-    /// Whether the worker can do its job: both are up, and in use.
+    /// Whether the worker can do its job: both are up, and in use. While consuming is paused nobody uses the broker, which is no outage:
+    /// a worker that waits for its operator is as ready as one that waits for messages.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = *self.state();
         Dependency::ALL.into_iter().all(|dependency| state.is_up(dependency))
-            && state.used.iter().all(|used| *used == Some(true))
+            && (self.is_paused(Activity::Consume) || state.used.iter().all(|used| *used == Some(true)))
     }
 
     fn change<T>(&self, dependency: Dependency, change: impl FnOnce(&mut State) -> T) -> T {

@@ -3,7 +3,7 @@
 use super::dependency::Dependency;
 use crate::closed_set::closed_set;
 use crate::message::Reason;
-use crate::policy::{PassName, Rule};
+use crate::policy::{Activity, PassName, Rule};
 
 closed_set! {
     /// What became of a message.
@@ -114,4 +114,5 @@ labels! {
     PassName = "rule";
     Dependency = "dependency";
     Lease = "lease";
+    Activity = "what";
 }

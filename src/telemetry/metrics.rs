@@ -5,7 +5,7 @@ use super::families::{Buckets, Counter, Gauge, Histogram, register};
 use super::labels::{Lease, MessageOutcome, OutboxOutcome, Version};
 use super::log_queue::LINES_DROPPED;
 use crate::message::Reason;
-use crate::policy::{PassName, Rule};
+use crate::policy::{Activity, PassName, Rule};
 
 /// Declares the metrics: the doc comment is the help text, the type the kind and the label.
 macro_rules! metrics {
@@ -82,6 +82,8 @@ metrics! {
         outbox_oldest_seconds: Gauge = "outbox_oldest_seconds";
         /// 1 if the dependency was up when last used, else 0.
         up: Gauge<Dependency> = "up";
+        /// 1 if an operator has paused it for the whole fleet, else 0.
+        paused: Gauge<Activity> = "paused";
         /// Always 1; the label is the program's version.
         build_info: Gauge<Version> = "build_info";
     }
@@ -125,7 +127,7 @@ mod tests {
     fn every_series_of_every_metric_starts_at_zero() {
         let text = String::from_utf8(Metrics::new().render()).unwrap();
         let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(families.len(), 20, "{families:#?}");
+        assert_eq!(families.len(), 21, "{families:#?}");
         let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         for line in &series {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -140,6 +142,7 @@ mod tests {
             ("outcome=\"failed\"", "outbox_messages_total"),
             ("dependency=\"rabbitmq\"", "up"),
             ("lease=\"outbox\"", "lease_takeovers_total"),
+            ("what=\"consume\"", "paused"),
         ] {
             let expected = format!("snapshot_lifecycle_{name}{{{label}}} 0");
             assert!(series.contains(&expected.as_str()), "{expected}\n{text}");

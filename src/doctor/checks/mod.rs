@@ -8,6 +8,7 @@ pub(super) mod foreign_keys;
 pub(super) mod indexes;
 pub(super) mod outbox;
 pub(super) mod passes;
+pub(super) mod pause;
 pub(super) mod permissions;
 pub(super) mod probe;
 pub(super) mod queues;

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::policy::PassName;
+use crate::policy::{Activity, PassName, Paused};
 use crate::storage::database::Database;
 use crate::storage::error::StorageError;
 use crate::storage::interval::Interval;
 use crate::storage::limits::Limits;
+use crate::storage::pause::state::is_paused;
 use crate::storage::schema::access::Problems;
 use crate::storage::statement::{Statement, query, query_as, sql};
 use crate::storage::transaction::Tx;
@@ -43,6 +44,14 @@ impl<'a> LeaseName<'a> {
             Self::Pass(pass) => pass.as_str(),
             Self::Migrate => "migrate",
             Self::Outbox(name) => name,
+        }
+    }
+
+    /// What an operator pauses so that nobody takes it.
+    const fn activity(self) -> Option<Activity> {
+        match self {
+            Self::Pass(pass) => Some(pass.activity()),
+            Self::Migrate | Self::Outbox(_) => None,
         }
     }
 
@@ -76,6 +85,8 @@ pub enum LeaseAttempt<'a> {
     HeldByAnother,
     /// Nobody holds it, but a pass has completed within the interval.
     NotDue,
+    /// An operator has paused the pass.
+    Paused(Paused),
 }
 
 impl<'a> LeaseAttempt<'a> {
@@ -84,13 +95,13 @@ impl<'a> LeaseAttempt<'a> {
     pub const fn held(self) -> Option<HeldLease<'a>> {
         match self {
             Self::Held(lease) | Self::TakenOver(lease) => Some(lease),
-            Self::HeldByAnother | Self::NotDue => None,
+            Self::HeldByAnother | Self::NotDue | Self::Paused(_) => None,
         }
     }
 }
 
 impl Database {
-    /// Takes the lease, unless another holds it or, where `interval` is given, a pass completed within it.
+    /// Takes the lease, unless an operator has paused the pass, another holds it or, where `interval` is given, a pass completed within it.
     ///
     /// A lease that lasts for more than twice its length, and a pass that completed in the future, are of a clock that has stepped back
     /// since. They count for nothing and are logged. Twice, because two servers' clocks may well be some seconds apart.
@@ -113,6 +124,12 @@ impl Database {
         }
         let lease = HeldLease { name, holder };
         let mut tx = self.begin(Limits::SHORT, "take the lease").await?;
+        // `migrate` takes its lease before the table exists that this reads.
+        if let Some(activity) = name.activity()
+            && is_paused(&mut tx, activity).await?
+        {
+            return tx.commit(LeaseAttempt::Paused(Paused(activity))).await;
+        }
         let statement = bound(query_as(sql!("lease_acquire.sql")), lease).bind(interval.map(Interval));
         let Answer { is_taken, is_due, is_ahead, was_not_released } = tx.fetch_one(statement).await?;
         tx.commit(()).await?;
@@ -153,20 +170,27 @@ impl Database {
 }
 
 /// The first statement of a deleting transaction: lengthens the lease, and fails where a delete would miss rows without an error.
-/// `false` where the lease is another's.
+/// `false` where the lease is another's; an error where an operator has paused the pass.
 pub(in crate::storage) async fn renew_to_delete(tx: &mut Tx, lease: HeldLease<'_>) -> Result<bool, StorageError> {
     #[derive(sqlx::FromRow)]
     struct Answer {
         is_ours: bool,
+        is_paused: bool,
         #[sqlx(flatten)]
         problems: Problems,
     }
     let statement = query_as(sql!(
         "lease_renew_to_delete.sql",
+        "../pause/pause_in_force.sql",
         "../schema/row_level_security_and_table_shape.sql",
         "../schema/table_shape.sql"
     ));
-    let Answer { is_ours, problems } = tx.fetch_one(bound(statement, lease)).await?;
+    let activity = lease.name.activity();
+    let statement = bound(statement, lease).bind(activity.map(Activity::as_str));
+    let Answer { is_ours, is_paused, problems } = tx.fetch_one(statement).await?;
+    if let Some(activity) = activity.filter(|_| is_paused) {
+        return Err(StorageError::paused(tx.operation(), Paused(activity)));
+    }
     problems.refuse().map_err(|error| StorageError::no_access(tx.operation(), error.to_string()))?;
     Ok(is_ours)
 }

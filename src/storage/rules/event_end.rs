@@ -63,7 +63,7 @@ impl Database {
     ) -> Result<Vec<EventEndOutcome>, StorageError> {
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete the events' snapshots").await?;
         let event_ids: Vec<_> = ends.iter().map(|end| end.event_id).collect();
-        let terms = DeleteTerms::load(&mut tx, &event_ids).await?;
+        let terms = DeleteTerms::load_to_end_events(&mut tx, &event_ids).await?;
         applied_ahead::note(&mut tx, ends, &terms).await?;
         let ends = applied_ahead::as_first_applied(&mut tx, ends, &terms).await?;
         let deleted = delete(&mut tx, &ends, &terms).await?;

@@ -195,7 +195,7 @@ impl Database {
         }
         let mut tx = self.begin_delete(Limits::PAGE, Rule::EventEnd, "find the event's snapshots").await?;
         let end = steps.end_at_cutoff();
-        let terms = DeleteTerms::load(&mut tx, &[end.event_id]).await?;
+        let terms = DeleteTerms::load_to_end_events(&mut tx, &[end.event_id]).await?;
         let mut ends = vec![end];
         if !steps.has_begun() {
             applied_ahead::note(&mut tx, &ends, &terms).await?;
@@ -226,7 +226,7 @@ impl Database {
     async fn try_to_delete_rows(&self, steps: &EventSteps, ids: &[Uuid]) -> Result<StepResult, StorageError> {
         let limits = if ids.len() == 1 { SINGLE } else { STEP };
         let mut tx = self.begin_delete(limits, Rule::EventEnd, "delete some of the event's snapshots").await?;
-        let terms = DeleteTerms::load(&mut tx, &[]).await?;
+        let terms = DeleteTerms::load_to_end_events(&mut tx, &[]).await?;
         let end = [steps.end_at_cutoff()];
         let gone = delete(&mut tx, &end, &terms, ids).await?;
         let kept = if gone.len() < ids.len() { kept(&mut tx, &end, &terms, ids).await? } else { Vec::new() };

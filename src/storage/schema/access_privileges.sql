@@ -3,6 +3,7 @@ WITH need (relation, privilege) AS (
     VALUES ('public.snapshots', 'SELECT'),
            ('public.snapshots', 'DELETE'),
            ('snapshot_lifecycle.retention', 'SELECT'),
+           ('snapshot_lifecycle.pause', 'SELECT'),
            ('snapshot_lifecycle.lease', 'SELECT'),
            ('snapshot_lifecycle.lease', 'INSERT'),
            ('snapshot_lifecycle.lease', 'UPDATE'),

@@ -8,6 +8,7 @@ mod import;
 mod killed_servers;
 mod missing_rights;
 mod output_forms;
+mod pause;
 mod self_description;
 mod snapshots;
 mod tables;

@@ -7,13 +7,15 @@ use uuid::Uuid;
 
 use crate::support::{TempFile, finish, on_a_terminal, program};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "migrate",
     "publish",
     "delete-event",
     "sweep",
     "evict",
+    "pause",
+    "resume",
     "dlq",
     "retention",
     "outbox",

@@ -7,6 +7,7 @@ mod large_events;
 mod leases;
 mod model;
 mod passes;
+mod paused_passes;
 mod restamp_beside_a_lock;
 mod retention;
 mod ttl;

@@ -3,6 +3,7 @@
 mod batches;
 mod http;
 mod logging;
+mod paused;
 mod probe;
 mod shutdown;
 mod systemd;
