@@ -260,7 +260,9 @@ pub mod telemetry;
 
 #[cfg(feature = "publisher")]
 pub use broker::{PublishError, StatusPublisher};
-pub use message::{EventStatus, InvalidStatusMessage, Reason, StatusMessage, UnknownStatus};
+pub use message::{
+    EventStatus, InvalidStatusMessage, InvalidTraceContext, Reason, StatusMessage, TraceContext, UnknownStatus,
+};
 pub use setting::{ConfigError, Setting};
 #[cfg(feature = "store")]
 pub use storage::{

@@ -2,6 +2,8 @@
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use crate::message::TraceContext;
+
 pub(super) const REASON: &str = "lifecycle-reason";
 pub(super) const ERROR: &str = "lifecycle-error";
 pub(super) const ATTEMPT: &str = "lifecycle-attempt";
@@ -9,6 +11,9 @@ pub(super) const REPLAY_COUNT: &str = "lifecycle-replay-count";
 pub(super) const DEAD_LETTERED_AT: &str = "lifecycle-dead-lettered-at";
 pub(super) const EXCHANGE: &str = "lifecycle-exchange";
 pub(super) const ROUTING_KEY: &str = "lifecycle-routing-key";
+/// Of the W3C; see [`TraceContext`].
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// Headers with a meaning for the broker. A message that is published again must not carry them: up to 3.13 the broker would go on
 /// counting in them, and `CC` and `BCC` would send copies.
@@ -77,6 +82,23 @@ pub(super) fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
     u32::try_from(count).ok()
 }
 
+/// Where a message comes from, if its headers say so in the standard's form.
+pub(super) fn trace_context(headers: Option<&FieldTable>) -> Option<TraceContext> {
+    let context: TraceContext = text(headers, TRACEPARENT)?.parse().ok()?;
+    Some(match text(headers, TRACESTATE) {
+        Some(state) => context.with_state(&state),
+        None => context,
+    })
+}
+
+/// Sets the headers that say where a message comes from.
+pub(super) fn set_trace_context(headers: &mut FieldTable, context: &TraceContext) {
+    set_text(headers, TRACEPARENT, &context.to_string());
+    if let Some(state) = context.state() {
+        set_text(headers, TRACESTATE, state);
+    }
+}
+
 /// Sets a text header.
 pub(super) fn set_text(headers: &mut FieldTable, name: &'static str, value: &str) {
     headers.insert(ShortString::from(name), AMQPValue::LongString(value.into()));
@@ -129,13 +151,28 @@ mod tests {
     }
 
     #[test]
+    fn trace_context_is_read_as_it_was_written_and_nonsense_is_none() {
+        let context: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        for context in [context.clone(), context.with_state("vendor=a")] {
+            let mut headers = FieldTable::default();
+            set_trace_context(&mut headers, &context);
+            assert_eq!(trace_context(Some(&headers)), Some(context));
+        }
+        for value in [AMQPValue::LongString("00-trace-01".into()), AMQPValue::LongLongInt(1)] {
+            let mut headers = FieldTable::default();
+            headers.insert(TRACEPARENT.into(), value);
+            assert_eq!(trace_context(Some(&headers)), None);
+        }
+    }
+
+    #[test]
     fn only_the_brokers_headers_are_dropped() {
         let mut headers = FieldTable::default();
-        for name in OF_THE_BROKER.iter().chain(&["traceparent", REPLAY_COUNT]) {
+        for name in OF_THE_BROKER.iter().chain(&[TRACEPARENT, REPLAY_COUNT]) {
             headers.insert((*name).into(), AMQPValue::Boolean(true));
         }
         let kept = without_the_brokers(Some(&headers));
         let names: Vec<_> = kept.inner().keys().map(ShortString::as_str).collect();
-        assert_eq!(names, [REPLAY_COUNT, "traceparent"]);
+        assert_eq!(names, [REPLAY_COUNT, TRACEPARENT]);
     }
 }

@@ -1,10 +1,12 @@
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
+use super::usage_error::UsageError;
 use crate::broker::{BrokerAddress, QueueWatch, Topology};
-use crate::config::WorkerOptions;
+use crate::config::{TraceOptions, WorkerOptions};
 use crate::http::Server;
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::monitor::{DatabaseMonitor, QueueMonitor};
@@ -13,7 +15,7 @@ use crate::passes::{CapEviction, Schedule, TtlSweep};
 use crate::pipeline::{HOLD_AT_MOST, Pipeline, PipelineOptions};
 use crate::policy::PassName;
 use crate::storage::Database;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, TracedBroker, Traces};
 use crate::watchdog;
 
 /// The worker: consumes status messages, sweeps expired snapshots, evicts over the cap, serves HTTP
@@ -26,12 +28,16 @@ pub(super) struct Options {
 /// A batch, two passes, the relay and the monitor at once.
 const CONNECTIONS: u32 = 5;
 
+/// For a collector that takes what is left at the end.
+const LAST_TRACES_AT_MOST: Duration = Duration::from_secs(2);
+
 impl Options {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let WorkerOptions { database, broker, messages, passes, http, process } = self.worker;
         let database = Database::new(database.database_url.as_ref(), CONNECTIONS)?;
         let address = BrokerAddress::parse(broker.amqp_url.as_ref())?;
         let topology = Topology::new(broker.exchange, broker.queue, messages.topology);
+        let traces = traces(&address, &topology)?;
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
         let lifecycle = Lifecycle::new(process.shutdown_timeout);
@@ -49,7 +55,7 @@ impl Options {
             max_attempts: messages.max_attempts,
             hold_at_most: HOLD_AT_MOST,
         };
-        let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone());
+        let pipeline = Pipeline::new(options, database.clone(), health.clone(), metrics.clone(), traces.clone());
         lifecycle.spawn("pipeline", |stop| pipeline.run(stop));
         for pass in PassName::ALL {
             let rate = passes.rate.per_second();
@@ -79,6 +85,7 @@ impl Options {
         let ending = lifecycle.run_until_stopped().await;
         if ending != Ending::AtOnce {
             database.close().await;
+            traces.finish(LAST_TRACES_AT_MOST).await;
         }
         match ending {
             Ending::Asked => {
@@ -88,4 +95,12 @@ impl Options {
             Ending::AtOnce | Ending::TaskDied => Ok(ExitCode::FAILURE),
         }
     }
+}
+
+fn traces(address: &BrokerAddress, topology: &Topology) -> anyhow::Result<Traces> {
+    let options = TraceOptions::from_environment().map_err(|error| UsageError(error.to_string()))?;
+    let destination = format!("{}:{}", topology.exchange(), topology.queue());
+    let (host, port) = address.server();
+    let broker = TracedBroker { destination, host: host.to_owned(), port };
+    Ok(Traces::start(options, broker).map_err(UsageError)?)
 }

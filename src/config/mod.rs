@@ -13,6 +13,7 @@ mod passes;
 mod percent;
 mod process;
 mod secret_files;
+mod traces;
 mod variables;
 mod worker;
 
@@ -27,5 +28,6 @@ pub use passes::{CapOption, DeleteRate, PassOptions, RateOption};
 pub use percent::parse_percent;
 pub use process::{Environment, ProcessOptions};
 pub use secret_files::{SecretFileError, values_from_files};
+pub use traces::{TraceOptions, TraceOptionsError, TraceSampler};
 pub use variables::{variable, variable_names, variable_of};
 pub use worker::WorkerOptions;

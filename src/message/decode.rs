@@ -50,6 +50,7 @@ pub fn decode(body: &[u8], envelope: &Envelope) -> Result<StatusMessage, Reject>
         status,
         step: raw.step.and_then(|step| step.get().parse().ok()),
         occurred_at,
+        trace_context: None,
     })
 }
 

@@ -7,6 +7,7 @@ mod field;
 mod instant;
 mod reject;
 mod status_message;
+mod trace_context;
 
 pub use decode::decode;
 pub use envelope::Envelope;
@@ -14,3 +15,4 @@ pub use event_status::{EventStatus, UnknownStatus};
 pub use instant::instant;
 pub use reject::{Reason, Reject};
 pub use status_message::{InvalidStatusMessage, StatusMessage};
+pub use trace_context::{InvalidTraceContext, TraceContext};

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::event_status::EventStatus;
 use super::reject::{Reason, Reject};
+use super::trace_context::TraceContext;
 
 /// How far a publisher's clock may be ahead of the worker's.
 const AHEAD_AT_MOST: Duration = Duration::minutes(5);
@@ -46,13 +47,16 @@ pub struct StatusMessage {
     /// When the status was reached. Snapshots made later are never deleted on behalf of this message.
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
+    /// Where the message comes from, in a trace. It is no part of the body: the publisher sends it in headers, and the worker continues it.
+    #[serde(skip)]
+    pub trace_context: Option<TraceContext>,
 }
 
 impl StatusMessage {
     /// A message without team, step and id.
     #[must_use]
     pub const fn new(event_id: Uuid, status: EventStatus, occurred_at: OffsetDateTime) -> Self {
-        Self { message_id: None, event_id, team_id: None, status, step: None, occurred_at }
+        Self { message_id: None, event_id, team_id: None, status, step: None, occurred_at, trace_context: None }
     }
 
     /// Limits the delete to one team.
@@ -73,6 +77,13 @@ impl StatusMessage {
     #[must_use]
     pub const fn with_step(mut self, step: i64) -> Self {
         self.step = Some(step);
+        self
+    }
+
+    /// Continues a trace.
+    #[must_use]
+    pub fn with_trace_context(mut self, context: TraceContext) -> Self {
+        self.trace_context = Some(context);
         self
     }
 

@@ -50,6 +50,7 @@ pub(super) fn message(exchange: &str, record: &OutboxRecord) -> Result<Outgoing,
         status,
         step: None,
         occurred_at: record.occurred_at,
+        trace_context: record.traceparent.as_deref().and_then(|text| text.parse().ok()),
     };
     Outgoing::status(exchange, &message).map_err(|error| format!("outbox record {}: {error}", record.id))
 }
@@ -70,6 +71,7 @@ mod tests {
             team_id: None,
             status: "option".to_owned(),
             occurred_at: OffsetDateTime::UNIX_EPOCH,
+            traceparent: None,
             is_behind: false,
         };
         let records = [record(1, a), record(2, b), record(3, a), record(4, a), record(5, b)];

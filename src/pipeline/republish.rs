@@ -49,6 +49,7 @@ impl<'a> Republisher<'a> {
             counted,
             message_id,
             event_id = request.event_id(),
+            trace_id = trace_id(&delivery),
             error,
             "delete failed; retry scheduled"
         );
@@ -66,6 +67,7 @@ impl<'a> Republisher<'a> {
             attempt = delivery.attempt(self.topology),
             message_id,
             event_id = request.event_id(),
+            trace_id = trace_id(&delivery),
             bytes = delivery.body().len(),
             "message goes to the dead-letter queue"
         );
@@ -114,4 +116,9 @@ impl<'a> Republisher<'a> {
     pub(super) fn due(&self) -> Option<Instant> {
         if self.waiting.is_empty() { None } else { Some(self.next_attempt) }
     }
+}
+
+/// For the log, as collectors show it.
+fn trace_id(delivery: &Delivery) -> Option<String> {
+    Some(format!("{:032x}", delivery.trace_context()?.trace_id()))
 }

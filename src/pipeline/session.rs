@@ -16,7 +16,7 @@ use crate::broker::{BrokerError, ChannelGone, Delivery, Subscription};
 use crate::lifecycle::Stop;
 use crate::policy::Activity;
 use crate::storage::Database;
-use crate::telemetry::{Dependency, Health, Metrics};
+use crate::telemetry::{BatchStep, Dependency, Health, Metrics, Traces};
 
 /// Messages per transaction. More of them make each batch longer without making the whole faster (`tests/bench/drain`).
 const BATCH: usize = 1_000;
@@ -33,6 +33,7 @@ pub(super) struct Session<'a> {
     pub(super) database: &'a Database,
     pub(super) health: &'a Health,
     pub(super) metrics: &'a Metrics,
+    pub(super) traces: &'a Traces,
     /// How long a batch is held during an outage.
     pub(super) hold_at_most: Duration,
 }
@@ -110,14 +111,18 @@ impl Session<'_> {
     async fn work(&mut self, deliveries: Vec<Delivery>, stop: &Stop) -> Result<(), SessionEnd> {
         self.settle.opened(&deliveries);
         let mut batch = Batch::new(self.intake.read(deliveries));
+        let mut span = self.traces.batch(batch.origins());
         loop {
-            let ended = self.end_events(&batch).await;
-            let remainder = self.settle.run(batch.take(), &ended).await.map_err(|error| unacknowledged(&error))?;
+            let ended = span.step(BatchStep::Delete, self.end_events(&batch)).await;
+            let settled = span.step(BatchStep::Settle, self.settle.run(batch.take(), &ended)).await;
+            let remainder = settled.map_err(|error| unacknowledged(&error))?;
+            span.events(remainder.events);
             for (item, end) in remainder.in_steps {
                 self.slow_events.add(item, end);
             }
             batch.hold(remainder.held, ended.values().any(|outcome| matches!(outcome, EndOutcome::Done { .. })));
             if batch.is_settled() {
+                span.settled();
                 if !ended.is_empty() {
                     self.health.set(Dependency::Postgres, true);
                 }
@@ -129,6 +134,7 @@ impl Session<'_> {
             if ended.values().any(|outcome| *outcome == EndOutcome::Paused) {
                 return Err(SessionEnd::Paused);
             }
+            span.held();
             self.health.hold(true);
             if !self.subscription.is_alive() {
                 return Err(SessionEnd::Lost);

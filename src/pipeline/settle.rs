@@ -11,7 +11,7 @@ use super::republish::{PendingCopy, Purpose, Republisher};
 use crate::broker::{ChannelGone, Delivery, Topology};
 use crate::clock;
 use crate::policy::EventEnd;
-use crate::telemetry::{MessageOutcome, Metrics};
+use crate::telemetry::{BatchEvent, MessageOutcome, Metrics};
 
 /// The last step: carries out the one outcome of each delivery of a channel, and acknowledges what is settled by it.
 ///
@@ -32,6 +32,8 @@ pub(super) struct Remainder {
     pub(super) held: Vec<Item>,
     /// To be ended in steps.
     pub(super) in_steps: Vec<(Item, EventEnd)>,
+    /// What became of the others, where they were not simply acknowledged.
+    pub(super) events: Vec<BatchEvent>,
 }
 
 impl<'a> Settle<'a> {
@@ -64,6 +66,7 @@ impl<'a> Settle<'a> {
         let now = clock::now();
         for item in items {
             let attempt = item.delivery.attempt(self.topology);
+            let event = |name, reason| BatchEvent { name, reason, message_id: item.message_id };
             let of_its_end = item.request.end().and_then(|end| ended.get(&key(&end)));
             match outcome(&item.request, of_its_end, attempt, self.max_attempts) {
                 DeliveryOutcome::Applied { end, rows, kept } => {
@@ -78,14 +81,19 @@ impl<'a> Settle<'a> {
                     done.push(item);
                 }
                 DeliveryOutcome::Retry { delay, error, counted } => {
+                    remainder.events.push(event("retry", None));
                     self.republisher.add_retry(item, delay, &error, counted);
                     republished = true;
                 }
                 DeliveryOutcome::DeadLetter(reject) => {
+                    remainder.events.push(event("dead letter", Some(reject.reason.as_str())));
                     self.republisher.add_dead_letter(item, &reject);
                     republished = true;
                 }
-                DeliveryOutcome::InSteps(end) => remainder.in_steps.push((item, end)),
+                DeliveryOutcome::InSteps(end) => {
+                    remainder.events.push(event("in steps", None));
+                    remainder.in_steps.push((item, end));
+                }
                 DeliveryOutcome::Hold => remainder.held.push(item),
             }
         }

@@ -13,7 +13,7 @@ use crate::broker::{BrokerAddress, BrokerError, Publisher, Subscription, Topolog
 use crate::lifecycle::Stop;
 use crate::policy::Activity;
 use crate::storage::{AccessError, Database, StepSize, pause_of};
-use crate::telemetry::{Dependency, Health, Metrics};
+use crate::telemetry::{Dependency, Health, Metrics, Traces};
 
 /// How long a batch is held during an outage. Well below RabbitMQ's `consumer_timeout` (30 minutes), and short enough for another replica,
 /// which may reach the database when this one does not, to take over.
@@ -47,15 +47,16 @@ pub struct Pipeline {
     apply: Apply,
     health: Health,
     metrics: Metrics,
+    traces: Traces,
 }
 
 impl Pipeline {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(options: PipelineOptions, database: Database, health: Health, metrics: Metrics) -> Self {
+    pub fn new(options: PipelineOptions, database: Database, health: Health, metrics: Metrics, traces: Traces) -> Self {
         let publisher = Publisher::new(options.address.clone());
         let apply = Apply::new(database.clone(), metrics.clone());
-        Self { options, database, publisher, apply, health, metrics }
+        Self { options, database, publisher, apply, health, metrics, traces }
     }
 
     /// Works until asked to stop. Returns earlier only if the first contact with a server shows something that retrying cannot fix; that
@@ -80,7 +81,8 @@ impl Pipeline {
                 Ok(subscription) => {
                     first_contact = false;
                     let began = Instant::now();
-                    if self.consume(subscription, &mut step_size, &stop).await == SessionEnd::Stopped {
+                    // On the heap: all that a batch goes through is 18 KB.
+                    if Box::pin(self.consume(subscription, &mut step_size, &stop)).await == SessionEnd::Stopped {
                         break;
                     }
                     if began.elapsed() > GOOD_SESSION {
@@ -114,7 +116,7 @@ impl Pipeline {
 
     /// One session.
     async fn consume(&self, subscription: Subscription, step_size: &mut StepSize, stop: &Stop) -> SessionEnd {
-        let Self { options, database, publisher, apply, health, metrics } = self;
+        let Self { options, database, publisher, apply, health, metrics, traces } = self;
         let (topology, prefetch) = (&options.topology, options.prefetch);
         health.set(Dependency::Rabbitmq, true);
         tracing::info!(queue = topology.queue(), prefetch, "consuming");
@@ -128,6 +130,7 @@ impl Pipeline {
             database,
             health,
             metrics,
+            traces,
             hold_at_most: options.hold_at_most,
         };
         let end = tokio::select! {

@@ -7,7 +7,7 @@ use super::error::{FileError, StopReason};
 use super::lines::Lines;
 use crate::broker::{BrokerAddress, Outgoing, PublishReport, PublishStream};
 use crate::clock;
-use crate::message::{InvalidStatusMessage, StatusMessage};
+use crate::message::{InvalidStatusMessage, StatusMessage, TraceContext};
 
 /// Which messages, and where they go.
 pub struct FilePublication<'a> {
@@ -19,6 +19,8 @@ pub struct FilePublication<'a> {
     pub from: &'a Path,
     /// The first lines, which an earlier call published.
     pub skip: u64,
+    /// Where all messages come from, in a trace.
+    pub trace_context: Option<TraceContext>,
     /// Ends it between two lines.
     pub stop: &'a CancellationToken,
     /// Called with the number of messages confirmed so far.
@@ -98,7 +100,7 @@ impl FilePublication<'_> {
             let (number, body) = (lines.number(), line.trim_ascii());
             if number > self.skip && !body.is_empty() {
                 let message = match checked(body) {
-                    Ok(message) => message,
+                    Ok(message) => StatusMessage { trace_context: self.trace_context.clone(), ..message },
                     Err(error) => break Some(SendEndReason::Invalid(number, error)),
                 };
                 if !stream.send(number, Outgoing::status_as_written(self.exchange, &message, body.to_vec())).await {

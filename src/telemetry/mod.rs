@@ -1,4 +1,4 @@
-//! Logging and metrics. From `message` and `policy` it knows the closed names that are labels, and nothing of how they come about.
+//! Logging, metrics and traces. From `message` and `policy` it knows the closed names that are labels, and nothing of how they come about.
 
 mod dependency;
 mod families;
@@ -7,9 +7,11 @@ mod labels;
 mod log_queue;
 mod logging;
 mod metrics;
+mod traces;
 
 pub use dependency::Dependency;
 pub use health::Health;
 pub use labels::{Lease, MessageOutcome, OutboxOutcome};
 pub use logging::{Logging, LoggingError, Stderr};
 pub use metrics::Metrics;
+pub use traces::{BatchEvent, BatchSpan, BatchStep, TracedBroker, Traces};

@@ -89,7 +89,14 @@ impl BrokerAddress {
             AMQPScheme::AMQP => "amqp",
             AMQPScheme::AMQPS => "amqps",
         };
-        format!("{scheme}://{}:{}", self.uri.authority.host, self.uri.authority.port)
+        let (name, port) = self.server();
+        format!("{scheme}://{name}:{port}")
+    }
+
+    /// The broker's name or address, and its port.
+    #[must_use]
+    pub fn server(&self) -> (&str, u16) {
+        (&self.uri.authority.host, self.uri.authority.port)
     }
 }
 

@@ -4,7 +4,7 @@ use lapin::{Acker, BasicProperties};
 use crate::broker::connection::connect::answer;
 use crate::broker::headers;
 use crate::broker::topology::names::Topology;
-use crate::message::Envelope;
+use crate::message::{Envelope, TraceContext};
 
 /// One unacknowledged message.
 ///
@@ -54,6 +54,12 @@ impl Delivery {
             content_type: self.properties.content_type().as_ref().map(ToString::to_string),
             content_encoding: self.properties.content_encoding().as_ref().map(ToString::to_string),
         }
+    }
+
+    /// Where it comes from, in a trace: what the publisher wrote, kept by retry copies, dead letters and replays.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        headers::trace_context(self.properties.headers().as_ref())
     }
 
     /// Which attempt this is; the first is 1. The header counts only on what comes out of our own wait queues: a dead letter that somebody

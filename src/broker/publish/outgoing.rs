@@ -1,6 +1,8 @@
 use lapin::BasicProperties;
+use lapin::types::FieldTable;
 use uuid::Uuid;
 
+use crate::broker::headers;
 use crate::clock;
 use crate::message::{EventStatus, InvalidStatusMessage, StatusMessage};
 
@@ -19,7 +21,7 @@ pub(in crate::broker) const MAX_NAME_BYTES: usize = 255;
 pub(in crate::broker) const PERSISTENT: u8 = 2;
 
 impl Outgoing {
-    /// A status message: persistent, with the properties that the interface names.
+    /// A status message: persistent, with the properties that the interface names, and where it comes from in a trace.
     ///
     /// # Errors
     /// When the message has no JSON form.
@@ -46,6 +48,11 @@ impl Outgoing {
         }
         if let Ok(seconds) = u64::try_from(message.occurred_at.unix_timestamp()) {
             properties = properties.with_timestamp(seconds);
+        }
+        if let Some(context) = &message.trace_context {
+            let mut table = FieldTable::default();
+            headers::set_trace_context(&mut table, context);
+            properties = properties.with_headers(table);
         }
         Self { exchange: exchange.to_owned(), routing_key: message.routing_key(), properties, body }
     }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::cli::arguments::{rfc3339, uuid};
 use crate::clock;
-use crate::message::{EventStatus, StatusMessage};
+use crate::message::{EventStatus, StatusMessage, TraceContext};
 
 /// The flags of one status message, for `publish`, which takes a file or prints the schema instead.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct StatusMessageOptions {
 
 impl StatusMessageOptions {
     /// The message; `None` where the flags do not name one.
-    pub(super) fn message(self) -> Option<StatusMessage> {
+    pub(super) fn message(self, trace_context: Option<TraceContext>) -> Option<StatusMessage> {
         Some(StatusMessage {
             message_id: Some(self.message_id.unwrap_or_else(Uuid::new_v4)),
             event_id: self.event_id?,
@@ -39,6 +39,7 @@ impl StatusMessageOptions {
             status: self.status?,
             step: self.step,
             occurred_at: self.occurred_at.unwrap_or_else(clock::now),
+            trace_context,
         })
     }
 }

@@ -11,12 +11,14 @@ use clap::{ArgGroup, Args};
 use crate::broker::BrokerAddress;
 use crate::cli::interrupt::stop_on_signals;
 use crate::cli::output::{OutputOptions, write_stdout};
-use crate::config::BrokerOptions;
-use crate::message::StatusMessage;
+use crate::config::{BrokerOptions, variable};
+use crate::message::{StatusMessage, TraceContext};
 use crate::publication::{FilePublication, MessagePublication};
 use crate::terminal::progress;
 
 /// Publishes one status message, or many from a file, each confirmed by the broker
+///
+/// Continues the trace of the variables TRACEPARENT and TRACESTATE (W3C), where its caller has set them.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["event_id", "from", "schema"])))]
 pub(super) struct Options {
@@ -44,7 +46,8 @@ impl Options {
             return write_stdout(StatusMessage::json_schema().as_bytes()).map(|()| ExitCode::SUCCESS);
         }
         let (address, exchange) = (BrokerAddress::parse(self.broker.amqp_url.as_ref())?, &self.broker.exchange);
-        if let Some(message) = self.one.message() {
+        let trace_context = trace_context();
+        if let Some(message) = self.one.message(trace_context.clone()) {
             let report = MessagePublication { address, exchange, message }.run().await?;
             self.output.print(&report, table::of_message)?;
         } else if let Some(from) = &self.from {
@@ -54,6 +57,7 @@ impl Options {
                 exchange,
                 from,
                 skip: self.skip,
+                trace_context,
                 stop: &stop,
                 on_confirmed: &|confirmed| bar.set_position(confirmed),
             };
@@ -63,4 +67,15 @@ impl Options {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What a program that traces sets for those that it calls (OpenTelemetry, environment variables as context carriers). As in headers, what
+/// is no trace context is as good as none.
+fn trace_context() -> Option<TraceContext> {
+    let text = |name| variable(name)?.into_string().ok();
+    let context: TraceContext = text("TRACEPARENT")?.parse().ok()?;
+    Some(match text("TRACESTATE") {
+        Some(state) => context.with_state(&state),
+        None => context,
+    })
 }

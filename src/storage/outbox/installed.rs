@@ -6,7 +6,7 @@ use crate::storage::limits::Limits;
 use crate::storage::statement::{query_as, sql};
 
 /// Of the text of the trigger's function: `migrate` replaces those of an older one.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// Our trigger on a table, or what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]

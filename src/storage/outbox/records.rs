@@ -28,6 +28,8 @@ pub struct OutboxRecord {
     /// By the database's clock, the start of the transaction that made the change, less a microsecond: what the same
     /// transaction writes beside it counts as made after it.
     pub occurred_at: OffsetDateTime,
+    /// Of the request that made the change, where the backend says so.
+    pub traceparent: Option<String>,
     /// Whether an earlier record of the event is among those that were left out.
     pub is_behind: bool,
 }

@@ -2,7 +2,7 @@
 
 use snapshot_lifecycle::lifecycle::Stop;
 use snapshot_lifecycle::pipeline::Pipeline;
-use snapshot_lifecycle::telemetry::{Health, Metrics};
+use snapshot_lifecycle::telemetry::{Health, Metrics, Traces};
 use sqlx::Connection;
 
 use crate::support::{Servers, Snapshot, World, eventually, pause, set};
@@ -144,8 +144,9 @@ async fn outage_longer_than_the_hold_costs_a_message_one_delivery_and_no_more() 
     let stop = Stop::default();
     let options = world.pipeline_options(std::time::Duration::from_millis(200));
     let health = Health::new(Metrics::new());
-    let pipeline =
-        tokio::spawn(Pipeline::new(options, world.database(), health.clone(), Metrics::new()).run(stop.clone()));
+    let pipeline = tokio::spawn(
+        Pipeline::new(options, world.database(), health.clone(), Metrics::new(), Traces::default()).run(stop.clone()),
+    );
     eventually("the pipeline to consume", async || health.is_ready()).await;
     sqlx::raw_sql("BEGIN; LOCK TABLE public.snapshots IN SHARE MODE").execute(&mut host).await.unwrap();
     world.publish_raw(&booked).await;

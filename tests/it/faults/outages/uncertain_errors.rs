@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use snapshot_lifecycle::lifecycle::Stop;
 use snapshot_lifecycle::pipeline::Pipeline;
-use snapshot_lifecycle::telemetry::{Health, Metrics};
+use snapshot_lifecycle::telemetry::{Health, Metrics, Traces};
 
 use crate::support::{World, eventually};
 
@@ -31,7 +31,9 @@ async fn events_that_are_held_for_too_long_wait_for_others_without_an_attempt() 
     world.fill_disk().await;
     let options = world.pipeline_options(Duration::ZERO);
     let (stop, health) = (Stop::default(), Health::new(Metrics::new()));
-    let pipeline = tokio::spawn(Pipeline::new(options, world.database(), health, Metrics::new()).run(stop.clone()));
+    let pipeline = tokio::spawn(
+        Pipeline::new(options, world.database(), health, Metrics::new(), Traces::default()).run(stop.clone()),
+    );
     // Ten fail one by one; these are the others, which were not tried.
     let wait_queue = format!("{}.wait.10s", world.queue);
     eventually("more than ten to wait", async || world.depth(&wait_queue).await > 10).await;
