@@ -1,11 +1,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::intake::Item;
 use crate::backoff::Backoff;
-use crate::message::TraceContext;
 use crate::policy::{EventEnd, merge};
 
 /// Messages that go through the steps together, as one value: intake fills it, apply answers for its event ends, settle takes out of it
@@ -26,9 +24,8 @@ impl Batch {
         Self { size: items.len(), items, began: now, held_since: now, backoff: Backoff::for_outage() }
     }
 
-    /// Where each message comes from, in a trace, and its id.
-    pub(super) fn origins(&self) -> impl ExactSizeIterator<Item = (Option<TraceContext>, Option<Uuid>)> {
-        self.items.iter().map(|item| (item.delivery.trace_context(), item.message_id))
+    pub(super) fn items(&self) -> &[Item] {
+        &self.items
     }
 
     /// The distinct event ends that its messages ask for.

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use crate::broker::Delivery;
 use crate::clock;
-use crate::message::{Envelope, Reason, Reject, StatusMessage, decode};
+use crate::message::{Envelope, Reason, Reject, StatusMessage, TraceContext, decode};
 use crate::policy::{Decision, EventEnd, decide};
 
 /// The first step: what each delivery asks for.
@@ -21,6 +21,11 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// Where it comes from, in a trace, and its id.
+    pub(super) fn origin(&self) -> (Option<TraceContext>, Option<Uuid>) {
+        (self.delivery.trace_context(), self.message_id)
+    }
+
     /// For the log: the property also if it is no UUID, as other frameworks write it.
     pub(super) fn message_name(&self) -> Option<String> {
         self.message_id.map(|id| id.to_string()).or_else(|| self.delivery.envelope().message_id)

@@ -6,13 +6,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::apply::{Apply, EndOutcome};
 use super::batch::Batch;
-use super::intake::Intake;
+use super::intake::{Intake, Item};
 use super::key::{Key, key};
 use super::outage::deletes_succeed;
 use super::settle::Settle;
 use super::slow_events::{Halt, SLICE, SlowEvents};
 use crate::backoff::Backoff;
 use crate::broker::{BrokerError, ChannelGone, Delivery, Subscription};
+use crate::clock;
 use crate::lifecycle::Stop;
 use crate::policy::Activity;
 use crate::storage::Database;
@@ -111,11 +112,12 @@ impl Session<'_> {
     async fn work(&mut self, deliveries: Vec<Delivery>, stop: &Stop) -> Result<(), SessionEnd> {
         self.settle.opened(&deliveries);
         let mut batch = Batch::new(self.intake.read(deliveries));
-        let mut span = self.traces.batch(batch.origins());
+        let mut span = self.traces.batch(clock::now(), batch.items().iter().map(Item::origin));
         loop {
-            let ended = span.step(BatchStep::Delete, self.end_events(&batch)).await;
-            let settled = span.step(BatchStep::Settle, self.settle.run(batch.take(), &ended)).await;
-            let remainder = settled.map_err(|error| unacknowledged(&error))?;
+            let ended = self.end_events(&batch).await;
+            span.step(BatchStep::Delete);
+            let remainder = self.settle.run(batch.take(), &ended).await.map_err(|error| unacknowledged(&error))?;
+            span.step(BatchStep::Settle);
             span.events(remainder.events);
             for (item, end) in remainder.in_steps {
                 self.slow_events.add(item, end);
@@ -145,6 +147,7 @@ impl Session<'_> {
             if !stop.sleep(batch.next_delay()).await {
                 return Err(SessionEnd::Stopped);
             }
+            span.resume();
         }
     }
 
@@ -185,8 +188,13 @@ impl Session<'_> {
                     return Err(SessionEnd::Outage);
                 }
             };
+            let mut span = self.traces.batch(finished.began, finished.items.iter().map(Item::origin));
+            span.step(BatchStep::Delete);
             let outcome = [(finished.key, finished.outcome)].into();
             let remainder = self.settle.run(finished.items, &outcome).await.map_err(|error| unacknowledged(&error))?;
+            span.step(BatchStep::Settle);
+            span.events(remainder.events);
+            span.settled();
             let again = remainder.held.into_iter().filter_map(|item| item.request.end().map(|end| (item, end)));
             for (item, end) in remainder.in_steps.into_iter().chain(again) {
                 self.slow_events.add(item, end);

@@ -1,12 +1,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::apply::{Apply, EndOutcome};
 use super::intake::Item;
 use super::key::{Key, key};
 use super::outage::is_outage;
+use crate::clock;
 use crate::policy::{EventEnd, Rule};
 use crate::storage::{Database, EventSteps, StepSize, StorageError};
 use crate::telemetry::Metrics;
@@ -24,6 +26,8 @@ pub(super) struct SlowEvents<'a> {
 /// One event with the messages that ask for its end.
 struct SlowEvent {
     items: Vec<Item>,
+    /// For its trace.
+    began: OffsetDateTime,
     steps: EventSteps,
     lost_sessions: u32,
 }
@@ -31,6 +35,7 @@ struct SlowEvent {
 /// An event on which nothing more is done for now: what became of it, and its messages.
 pub(super) struct SlowEventEnd {
     pub(super) items: Vec<Item>,
+    pub(super) began: OffsetDateTime,
     pub(super) key: Key,
     pub(super) outcome: EndOutcome,
 }
@@ -88,7 +93,10 @@ impl<'a> SlowEvents<'a> {
         while Instant::now() < until {
             let Some(mut event) = self.events.pop_front() else { break };
             match self.step(&mut event, until).await? {
-                Some(outcome) => return Ok(Some(SlowEventEnd { key: event.key(), items: event.items, outcome })),
+                Some(outcome) => {
+                    let (key, SlowEvent { items, began, .. }) = (event.key(), event);
+                    return Ok(Some(SlowEventEnd { items, began, key, outcome }));
+                }
                 None => self.events.push_back(event),
             }
         }
@@ -137,7 +145,7 @@ impl<'a> SlowEvents<'a> {
 
 impl SlowEvent {
     fn new(item: Item, end: EventEnd) -> Self {
-        Self { items: vec![item], steps: EventSteps::new(end), lost_sessions: 0 }
+        Self { items: vec![item], began: clock::now(), steps: EventSteps::new(end), lost_sessions: 0 }
     }
 
     fn key(&self) -> Key {

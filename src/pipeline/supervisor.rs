@@ -81,8 +81,7 @@ impl Pipeline {
                 Ok(subscription) => {
                     first_contact = false;
                     let began = Instant::now();
-                    // On the heap: all that a batch goes through is 18 KB.
-                    if Box::pin(self.consume(subscription, &mut step_size, &stop)).await == SessionEnd::Stopped {
+                    if self.consume(subscription, &mut step_size, &stop).await == SessionEnd::Stopped {
                         break;
                     }
                     if began.elapsed() > GOOD_SESSION {

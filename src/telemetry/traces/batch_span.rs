@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,6 +6,7 @@ use opentelemetry::trace::{
     TraceState, Tracer,
 };
 use opentelemetry::{Context, KeyValue};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::exporter::Exporter;
@@ -29,10 +29,11 @@ pub struct BatchSpan(Option<Box<Notes>>);
 #[derive(Debug)]
 struct Notes {
     exporter: Arc<Exporter>,
-    began: SystemTime,
+    began: OffsetDateTime,
     messages: usize,
     /// Where its messages come from, and their ids.
     origins: Vec<(TraceContext, Option<Uuid>)>,
+    step_began: OffsetDateTime,
     steps: Vec<DoneStep>,
     events: Vec<Event>,
     settled: bool,
@@ -50,8 +51,8 @@ pub enum BatchStep {
 #[derive(Debug)]
 struct DoneStep {
     step: BatchStep,
-    began: SystemTime,
-    ended: SystemTime,
+    began: OffsetDateTime,
+    ended: OffsetDateTime,
     failed: bool,
 }
 
@@ -69,24 +70,39 @@ pub struct BatchEvent {
 impl BatchSpan {
     pub(super) fn begin(
         exporter: Arc<Exporter>,
+        began: OffsetDateTime,
         messages: impl ExactSizeIterator<Item = (Option<TraceContext>, Option<Uuid>)>,
     ) -> Self {
-        let (began, number) = (clock::now().into(), messages.len());
+        let number = messages.len();
         let mut origins: Vec<_> = messages.filter_map(|(context, id)| Some((context?, id))).collect();
         // What leads to a span that is recorded comes first.
         origins.sort_by_key(|(context, _)| !context.is_sampled());
         origins.truncate(MAX_LINKS);
-        let (steps, events) = (Vec::new(), Vec::new());
-        Self(Some(Box::new(Notes { exporter, began, messages: number, origins, steps, events, settled: false })))
+        Self(Some(Box::new(Notes {
+            exporter,
+            began,
+            messages: number,
+            origins,
+            step_began: began,
+            steps: Vec::new(),
+            events: Vec::new(),
+            settled: false,
+        })))
     }
 
-    /// Does a step of the batch.
-    pub async fn step<T>(&mut self, step: BatchStep, work: impl Future<Output = T>) -> T {
-        let Some(notes) = &mut self.0 else { return work.await };
-        let began = clock::now().into();
-        let result = work.await;
-        notes.steps.push(DoneStep { step, began, ended: clock::now().into(), failed: false });
-        result
+    /// A step of the batch has ended, that began where the one before it ended.
+    pub fn step(&mut self, step: BatchStep) {
+        let Some(notes) = &mut self.0 else { return };
+        let ended = clock::now();
+        notes.steps.push(DoneStep { step, began: notes.step_began, ended, failed: false });
+        notes.step_began = ended;
+    }
+
+    /// The batch is tried again after it was held.
+    pub fn resume(&mut self) {
+        if let Some(notes) = &mut self.0 {
+            notes.step_began = clock::now();
+        }
     }
 
     /// Messages of the batch are held, because their delete has failed as in an outage.
@@ -126,7 +142,7 @@ impl Drop for BatchSpan {
 
 impl Notes {
     fn send(self) {
-        let Self { exporter, began, messages, origins, steps, events, settled } = self;
+        let Self { exporter, began, messages, origins, steps, events, settled, .. } = self;
         let tracer = &exporter.tracer;
         let contexts: Vec<_> = origins.iter().map(|(context, _)| span_context(context)).collect();
         // One message alone is continued: a reader sees one trace from the publisher to the delete.
@@ -161,7 +177,7 @@ impl Notes {
             if failed {
                 child.set_status(Status::error("held, and tried again"));
             }
-            child.end_with_timestamp(ended);
+            child.end_with_timestamp(ended.into());
         }
         if !settled {
             inside.span().set_status(Status::error("not settled; the broker delivers again"));

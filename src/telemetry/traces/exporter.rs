@@ -6,6 +6,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -77,12 +78,16 @@ impl Traces {
         Ok(Self(Some(Arc::new(Exporter { provider, tracer, broker }))))
     }
 
-    /// The span of a batch that begins now, of one entry for each message: where it comes from, and its id. Without a collector nothing is
-    /// taken from the iterator.
+    /// The span of a batch that has begun then, with one entry for each message: where it comes from, and its id. Without a collector nothing
+    /// is taken from the iterator.
     #[must_use]
-    pub fn batch(&self, messages: impl ExactSizeIterator<Item = (Option<TraceContext>, Option<Uuid>)>) -> BatchSpan {
+    pub fn batch(
+        &self,
+        began: OffsetDateTime,
+        messages: impl ExactSizeIterator<Item = (Option<TraceContext>, Option<Uuid>)>,
+    ) -> BatchSpan {
         match &self.0 {
-            Some(exporter) => BatchSpan::begin(Arc::clone(exporter), messages),
+            Some(exporter) => BatchSpan::begin(Arc::clone(exporter), began, messages),
             None => BatchSpan::default(),
         }
     }

@@ -7,3 +7,4 @@ mod paused;
 mod probe;
 mod shutdown;
 mod systemd;
+mod traces;

@@ -172,3 +172,59 @@ async fn transaction_that_is_prepared_is_recorded_and_published() {
     eventually("the snapshot to be gone", async || world.snapshots().await.is_empty()).await;
     worker.stop().await;
 }
+
+/// Names with values.
+type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// As a request of PostgREST's or of the backend's own does.
+async fn set_status_with(world: &World, event: Uuid, status: &str, settings: Settings<'_>) {
+    let mut request = world.pool.begin().await.unwrap();
+    for (name, value) in settings {
+        let set = sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value);
+        set.execute(&mut *request).await.unwrap();
+    }
+    let update = sqlx::query("UPDATE public.events SET status = $1 WHERE id = $2").bind(status).bind(event);
+    update.execute(&mut *request).await.unwrap();
+    request.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn trace_of_the_request_goes_on_in_the_message_and_nothing_in_its_place_fails_the_request() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const OTHER: &str = "00-00000000000000000000000000000001-0000000000000001-00";
+    let world = World::with_queues().await;
+    world.install_outbox().await;
+    let queue = world.copy_messages().await;
+    let of_the_request = |value: &str| format!(r#"{{"host":"backend","traceparent": "{value}","x":"y"}}"#);
+    let cases: [(Settings<'_>, Option<&str>); 10] = [
+        (&[], None),
+        (&[("request.headers", &of_the_request(TRACE))], Some(TRACE)),
+        (&[("snapshot_lifecycle.traceparent", TRACE)], Some(TRACE)),
+        (&[("snapshot_lifecycle.traceparent", TRACE), ("request.headers", &of_the_request(OTHER))], Some(TRACE)),
+        (&[("snapshot_lifecycle.traceparent", ""), ("request.headers", &of_the_request(OTHER))], Some(OTHER)),
+        (&[("request.headers", "no JSON {")], None),
+        (&[("request.headers", "")], None),
+        (&[("request.headers", &of_the_request("00-nonsense"))], None),
+        // The text of another header, which its sender chooses.
+        (&[("request.headers", &format!(r#"{{"x":"\"traceparent\": \"{TRACE}\""}}"#))], None),
+        (&[("snapshot_lifecycle.traceparent", &format!("{TRACE}-more"))], None),
+    ];
+    let (mut expected, mut recorded) = (Vec::new(), Vec::new());
+    for (settings, traceparent) in cases {
+        let event = world.event().await;
+        set_status_with(&world, event, "lead", settings).await;
+        recorded.push(event);
+        expected.push(traceparent.map(str::to_owned));
+    }
+    let worker = world.worker().await;
+    eventually("every record to be published", async || worker.published() >= 10.0).await;
+    let mut published = std::collections::HashMap::new();
+    for message in world.drain(&queue).await {
+        let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+        let event: Uuid = body["event_id"].as_str().unwrap().parse().unwrap();
+        published.insert(event, message.headers().get("traceparent").cloned());
+    }
+    let published: Vec<_> = recorded.iter().map(|event| published[event].clone()).collect();
+    assert_eq!(published, expected);
+    worker.stop().await;
+}
