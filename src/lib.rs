@@ -163,7 +163,7 @@
 //! | `http` | health and metrics |
 //! | `cli` | one file per command; `run` is the only place where everything is put together |
 //! | `terminal` | text laid out for a terminal, and the progress bar |
-//! | `telemetry` | logs, metrics, health |
+//! | `telemetry` | logs, metrics, traces, health |
 //! | `config` | flags and environment variables, one file per topic |
 //! | `lifecycle` | signals, soft and hard stop, tracked tasks |
 //! | `heartbeat` `watchdog` | whether the loops turn; tells systemd and the log |
@@ -190,6 +190,7 @@
 //! | pass | one walk over the whole table for one rule |
 //! | lease | the row that lets one replica at a time do a pass, publish the outbox or migrate, until it ends or expires |
 //! | delete budget | the rows per second that all passes of all replicas may delete together |
+//! | trace context | where a message comes from in a trace, as its headers `traceparent` and `tracestate` say |
 //! | pause | an operator's stop of sweeps, evictions or consuming for the whole fleet |
 //! | outbox | the table of status changes that wait to be published |
 

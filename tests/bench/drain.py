@@ -19,6 +19,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from collector import Collector
 from program import Program, cpu_of
 from scene import END_BEFORE_NOW, TEAMS, Scene, event_id, team_id
 
@@ -27,7 +28,9 @@ TREE = HERE.parent.parent
 SERVERS = TREE / "deploy" / "local" / "servers"
 PREFETCH = 2000
 MILLION = 1_000_000
-PROGRAMS = {"rust": "snapshot-lifecycle", "python": "careful Python"}
+PROGRAMS = {"rust": "snapshot-lifecycle", "python": "careful Python", "traced": "with traces"}
+# Of a message whose publisher traces it.
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def arguments():
@@ -36,6 +39,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, metavar="R", help="of each program, alternating [%(default)s]")
     parser.add_argument("--team-id", choices=("always", "never"), default="always", help="whether messages name the team [%(default)s]")
     parser.add_argument("--prefetch", type=numbers, metavar="LIST", help="instead: our worker alone with each of these, as 500,1000,2000")
+    parser.add_argument("--traces", action="store_true", help="instead: our worker with traces to a collector beside itself without, on traced messages")
     parser.add_argument("--idle-million", action="store_true", help="instead: our worker's memory with 1,000,000 messages waiting")
     parser.add_argument("--binary", type=Path, metavar="FILE", help="measure this one, do not build")
     parser.add_argument("--keep-logs", type=Path, metavar="DIR", help="copy what the programs printed to DIR")
@@ -58,11 +62,12 @@ class Bench:
             service: subprocess.run([SERVERS, service, "pid", directory], check=True, capture_output=True, text=True).stdout.strip()
             for service in ("postgres", "rabbitmq")
         }
+        self.collector = Collector() if options.traces else None
 
     def program(self, kind, prefetch=PREFETCH):
         environment = {name: os.environ[name] for name in ("PATH", "RUST_LOG") if name in os.environ}
         environment |= {"DATABASE_URL": self._scene.database_url, "AMQP_URL": self._scene.amqp_url}
-        if kind == "rust":
+        if kind != "python":
             command = [self._options.binary, "run"]
             # The passes run as they always do, but each team has more than the default cap here, and those must stay.
             environment |= {
@@ -70,6 +75,8 @@ class Bench:
                 "LIFECYCLE_MAX_SNAPSHOTS_PER_TEAM": str(MILLION),
                 "LIFECYCLE_HTTP_ADDR": "127.0.0.1:0",
             }
+            if kind == "traced":
+                environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.collector.url
         else:
             command = [sys.executable, HERE / "careful_worker.py"]
             environment["PREFETCH"] = str(prefetch)
@@ -100,7 +107,8 @@ class Bench:
     async def round(self, kind, prefetch=PREFETCH):
         events = self._options.messages
         await self._scene.reset(events)
-        await self._scene.fill(ends(events, self._options.team_id == "always"))
+        variables = {"TRACEPARENT": TRACEPARENT} if self._options.traces else {}
+        await self._scene.fill(ends(events, self._options.team_id == "always"), variables)
         await self._scene.calm()
         return await self._drain(kind, prefetch, events, tail=range(events - min(prefetch, events), events))
 
@@ -141,15 +149,18 @@ class Bench:
     def _servers_cpu(self):
         return {name: cpu_of(pid, with_children=name == "postgres") for name, pid in self._server_pids.items()}
 
-    async def compare(self):
-        results = {kind: [] for kind in PROGRAMS}
+    async def compare(self, *kinds):
+        """Of the first to the second."""
+        results = {kind: [] for kind in kinds}
         for number in range(self._options.rounds):
             for kind, rounds in results.items():
                 rounds.append(await self.round(kind))
                 note(f"round {number + 1} of {self._options.rounds}, {PROGRAMS[kind]}: {rounds[-1]['rate']:,.0f} messages/s")
         print_rounds({PROGRAMS[kind]: rounds for kind, rounds in results.items()})
-        rust, python = (statistics.median(result["rate"] for result in results[kind]) for kind in PROGRAMS)
-        print(f"ratio: {rust / python:.2f}")
+        first, second = (statistics.median(result["rate"] for result in results[kind]) for kind in kinds)
+        print(f"ratio: {first / second:.2f}")
+        if self.collector:
+            print(f"the collector received {self.collector.requests} requests, {self.collector.received:,} bytes")
 
     async def sweep_prefetch(self):
         results = {prefetch: [] for prefetch in self._options.prefetch}
@@ -233,8 +244,10 @@ async def run(options, scene, directory):
         )
         if options.prefetch:
             await bench.sweep_prefetch()
+        elif options.traces:
+            await bench.compare("traced", "rust")
         else:
-            await bench.compare()
+            await bench.compare("rust", "python")
     finally:
         await scene.close()
 

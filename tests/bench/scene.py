@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import time
 import uuid
@@ -89,7 +90,7 @@ class Scene:
         await self._database.execute("CHECKPOINT")
         await asyncio.sleep(2)  # RabbitMQ writes its segments in the background and tells nobody
 
-    async def fill(self, messages):
+    async def fill(self, messages, variables=None):
         """Publishes them, each confirmed; returns how long it took."""
         path = self._directory / "messages.ndjson"
         with open(path, "w", encoding="ascii") as file:
@@ -97,7 +98,8 @@ class Scene:
         began = time.monotonic()
         command = [self._binary, "publish", "--amqp-url", self.amqp_url, "--from", path]
         # In a thread: our own connection to the broker must answer its heartbeats meanwhile.
-        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=1800)
+        environment = os.environ | (variables or {})
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=1800, env=environment)
         path.unlink()
         return time.monotonic() - began
 
