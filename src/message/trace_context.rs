@@ -96,7 +96,7 @@ impl FromStr for TraceContext {
     }
 }
 
-/// The number of so many lower-case hexadecimal digits.
+/// The number that these digits are, hexadecimal and in lower case.
 fn number(bytes: &[u8], from: usize, digits: usize) -> Option<u128> {
     let mut number = 0;
     for byte in bytes.get(from..from + digits)? {

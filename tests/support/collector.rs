@@ -79,7 +79,7 @@ impl Collector {
         self.spans.lock().unwrap().clone()
     }
 
-    /// The spans of this name, once there are so many.
+    /// The spans of this name, once there are `count`.
     pub async fn spans_named(&self, name: &str, count: usize) -> Vec<ReceivedSpan> {
         let named = || self.spans().into_iter().filter(|span| span.name == name).collect::<Vec<_>>();
         eventually(&format!("{count} spans {name}"), async || named().len() >= count).await;

@@ -86,7 +86,7 @@ impl Requests {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Traces are for looking at the rest, so their loss is worth one line.
+    /// Nothing else depends on traces, so their loss is worth one line.
     fn log_change(&self, error: Option<String>) {
         let worked = self.works.swap(error.is_none(), Ordering::Relaxed);
         match error {

@@ -181,7 +181,7 @@ async fn headers_that_are_no_trace_context_are_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn batch_that_is_held_says_so_and_one_that_is_given_back_is_an_error() {
+async fn batch_that_is_held_says_so_and_one_that_returns_to_the_queue_is_an_error() {
     let (world, collector) = (World::with_queues().await, Collector::start().await);
     let worker = worker(&world, &collector, &[]).await;
     let bodies = world.ending_events(1).await;
