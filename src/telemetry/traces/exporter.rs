@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -6,22 +5,16 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::batch_span::BatchSpan;
 use super::collector::Collector;
 use super::sampler::sampler;
 use crate::config::TraceOptions;
-use crate::message::TraceContext;
 
 /// Which version of the conventions the names are of.
 const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.37.0";
-
-/// The process's traces; cheap to clone. [`finish`](Self::finish) ends them.
-#[derive(Debug, Clone, Default)]
-pub struct Traces(Option<Arc<Exporter>>);
 
 #[derive(Debug)]
 pub(super) struct Exporter {
@@ -41,13 +34,12 @@ pub struct TracedBroker {
     pub port: u16,
 }
 
-impl Traces {
-    /// Starts a thread that sends spans, where the options name a collector. To be called on the worker's runtime.
+impl Exporter {
+    /// Starts a thread that sends spans. To be called on the worker's runtime.
     ///
     /// # Errors
-    /// Where the exporter cannot be made, with the reason.
-    pub fn start(options: Option<TraceOptions>, broker: TracedBroker) -> Result<Self, String> {
-        let Some(options) = options else { return Ok(Self::default()) };
+    /// Where it cannot be made, with the reason.
+    pub(super) fn start(options: TraceOptions, broker: TracedBroker) -> Result<Self, String> {
         let https = options.endpoint.scheme() == "https";
         let collector = Collector::new(https, options.timeout)
             .map_err(|error| format!("certificates for https cannot be read: {error}; SSL_CERT_FILE names a file"))?;
@@ -75,28 +67,14 @@ impl Traces {
             .with_schema_url(CONVENTIONS)
             .build();
         let tracer = provider.tracer_with_scope(scope);
-        Ok(Self(Some(Arc::new(Exporter { provider, tracer, broker }))))
+        Ok(Self { provider, tracer, broker })
     }
 
-    /// The span of a batch that has begun then, with one entry for each message: where it comes from, and its id. Without a collector nothing
-    /// is taken from the iterator.
-    #[must_use]
-    pub fn batch(
-        &self,
-        began: OffsetDateTime,
-        messages: impl ExactSizeIterator<Item = (Option<TraceContext>, Option<Uuid>)>,
-    ) -> BatchSpan {
-        match &self.0 {
-            Some(exporter) => BatchSpan::begin(Arc::clone(exporter), began, messages),
-            None => BatchSpan::default(),
-        }
-    }
-
-    /// Sends what has ended and is not sent yet, for so long at most.
-    pub async fn finish(self, at_most: Duration) {
-        let Some(exporter) = self.0 else { return };
+    /// Sends what is not sent yet, for at most this long.
+    pub(super) async fn finish(&self, at_most: Duration) {
         // It waits for its thread, which waits for this runtime.
-        let finished = tokio::task::spawn_blocking(move || exporter.provider.shutdown_with_timeout(at_most));
+        let provider = self.provider.clone();
+        let finished = spawn_blocking(move || provider.shutdown_with_timeout(at_most));
         timeout(at_most, finished).await.ok();
     }
 }

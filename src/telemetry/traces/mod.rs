@@ -9,7 +9,9 @@
 mod batch_span;
 mod collector;
 mod exporter;
+mod process;
 mod sampler;
 
 pub use batch_span::{BatchEvent, BatchSpan, BatchStep};
-pub use exporter::{TracedBroker, Traces};
+pub use exporter::TracedBroker;
+pub use process::Traces;
