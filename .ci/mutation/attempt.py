@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-from modules import MODULES
+from modules import near_tests
 from places import TREE, run
 
 LANES = int(os.environ.get("LANES", 3))  # mutants tried at once, each on servers of its own
@@ -133,22 +133,23 @@ def measure(programs):
     return [test for test in tests if not test["failed"]]
 
 
-def batches(tests, kills, hints):
-    """The tests of one program at a time: the one most likely to fail, then more and more together."""
+def batches(tests, kills, near):
+    """The tests of one program at a time: the most likely to fail first, alone, then a few together."""
     units = [test for test in tests if "/it-" not in test["program"]]
     if units:
         yield units
     others = [test for test in tests if "/it-" in test["program"]]
 
     def worth(test):
-        hinted = any(hint in test["name"] for hint in hints)
-        return (kills[test["name"]] + (0.5 if hinted else 0.05)) / (test["seconds"] + 2)
+        narrow = 20 / len(test["reached"])
+        is_near = any(part in test["name"] for part in near)
+        return (kills[test["name"]] + (2 if is_near else 0.05) + narrow) / (test["seconds"] + 2)
 
     others.sort(key=worth, reverse=True)
     size = 1
     while others:
         yield others[:size]
-        others, size = others[size:], min(size * 3, 12)
+        others, size = others[size:], min(size * 2, 4)
 
 
 def attempt(mutants, tests, save):
@@ -156,12 +157,24 @@ def attempt(mutants, tests, save):
     for test in tests:
         for function in test["reached"]:
             reaching[function].append(test)
-    kills = collections.defaultdict(collections.Counter)  # by file: which tests saw its mutants
+    kills = collections.defaultdict(collections.Counter)  # by file and by module: which tests saw its mutants
+
+    def note_kill(mutant):
+        kills[mutant["file"]].update(mutant["by"])
+        kills[mutant["module"]].update(mutant["by"])
+
+    for mutant in mutants:
+        if mutant.get("result") == "seen":
+            note_kill(mutant)
 
     def attempt_one(mutant, servers):
         start, result = time.time(), "survived"
         mine = reaching[mutant["first"]]
-        for batch in batches(mine, kills[mutant["file"]], MODULES[mutant["module"]][1].split()):
+        passed = set(mutant.get("passed", []))  # of an earlier run that ended undecided
+        left = [test for test in mine if test["name"] not in passed]
+        near, far = kills[mutant["file"]], kills[mutant["module"]]
+        likely = collections.Counter({name: near[name] + far[name] / 10 for name in near | far})
+        for batch in batches(left, likely, near_tests(mutant)):
             if time.time() - start > SECONDS_PER_MUTANT:
                 result = "undecided"
                 break
@@ -171,8 +184,11 @@ def attempt(mutants, tests, save):
             if failed:
                 result = "ran out of time" if failed[0] == "timeout" else "seen"
                 mutant["by"] = failed[-3:]
-                kills[mutant["file"]].update(failed if result == "seen" else [])
+                if result == "seen":
+                    note_kill(mutant)
                 break
+            passed.update(names)
+        mutant["passed"] = sorted(passed) if result == "undecided" else []
         mutant["result"] = result if mine else "unreached"
         mutant["seconds"] = round(time.time() - start, 1)
         print(f"{mutant['result']}: {mutant['name']} ({mutant['seconds']} s)", flush=True)

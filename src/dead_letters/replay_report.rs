@@ -125,3 +125,47 @@ impl fmt::Display for ReplayReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letters::summary::Example;
+
+    #[test]
+    fn preview_has_what_the_summary_counted_and_promises_what_may_be_replayed() {
+        let example = Example { position: 1, message_id: None, event_id: None, error: None };
+        let reason = ReasonCount { reason: None, count: 7, oldest: None, newest: None, example };
+        let summary = Summary {
+            letters: 9,
+            matched: 7,
+            replayed_too_often: 3,
+            reasons: vec![reason],
+            selection: "7-abc".to_owned(),
+        };
+        let preview = ReplayReport::preview(summary);
+        assert!(preview.dry_run && preview.began_at.is_none() && preview.failure().is_none());
+        assert_eq!((preview.letters, preview.matched, preview.replayed_too_often), (9, 7, 3));
+        assert_eq!((preview.would_replay, preview.replayed), (Some(4), 0));
+        assert_eq!((preview.selection.as_deref(), preview.reasons.len()), (Some("7-abc"), 1));
+        let said =
+            "would replay 4 of 9 dead letters; 3 more would stay, marked: replayed too often; nothing was changed";
+        assert!(preview.to_string().starts_with(said), "{preview}");
+    }
+
+    #[test]
+    fn replay_adds_up_its_parts_and_keeps_the_first_reason() {
+        let part = |number, why: &str| ItemsReport {
+            replayed: number,
+            marked: number,
+            failed: number,
+            first_failure: Some(why.to_owned()),
+            stopped: Some(why.to_owned()),
+        };
+        let mut report = ReplayReport::begin(9);
+        assert!(report.began_at.is_some() && !report.dry_run);
+        report.add(part(2, "first"));
+        report.add(part(3, "second"));
+        assert_eq!((report.letters, report.replayed, report.replayed_too_often, report.failed), (9, 5, 5, 5));
+        assert_eq!((report.first_failure.as_deref(), report.stopped.as_deref()), (Some("first"), Some("first")));
+    }
+}

@@ -225,6 +225,8 @@ async fn replay_whose_messages_no_worker_takes_goes_no_further_and_can_be_interr
     let ids = world.add_dead_letters(40, "attempts_exhausted").await;
     let replay = Running::start(world.program(&["dlq", "replay", "--stop-on-failures", "20%", "--yes"]));
     eventually("the first wave", async || world.depth(&world.queue).await == 10).await;
+    // Longer than what was received gets to come back.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     replay.signal("INT");
     let replay = replay.ended().await;
     assert_eq!((replay.code, &replay.json()["stopped"]), (1, &"interrupted".into()), "{replay:?}");
