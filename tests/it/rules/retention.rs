@@ -151,7 +151,7 @@ async fn wrong_use_and_missing_rights_say_the_fix() {
                 CREATE ROLE {role} LOGIN BYPASSRLS PASSWORD 'secret';
                 GRANT USAGE ON SCHEMA snapshot_lifecycle TO {role};
                 GRANT SELECT, DELETE, UPDATE ON public.snapshots TO {role};
-                GRANT SELECT ON snapshot_lifecycle.retention, snapshot_lifecycle.migrations TO {role};
+                GRANT SELECT ON snapshot_lifecycle.retention, snapshot_lifecycle.migrations, snapshot_lifecycle.pause TO {role};
                 GRANT SELECT, INSERT, UPDATE ON snapshot_lifecycle.lease, snapshot_lifecycle.delete_budget TO {role};
                 GRANT SELECT, INSERT, DELETE ON snapshot_lifecycle.outbox, snapshot_lifecycle.applied_ahead TO {role}"
         ))
